@@ -239,7 +239,6 @@ class AppServer:
         "returns",
         "sdk",
         "since",
-        "took_clients",
         "when_changed",
     )
 
@@ -299,8 +298,6 @@ class AppServer:
         """Seconds that the client of such a socket may be away."""
         self.quiet = False
         """True if it is told nothing of such a client if that comes back in time."""
-        self.took_clients = False
-        """True once it has accepted its first client, which defines its terms. Only in the azure dialect."""
 
     @property
     def up(self) -> bool:

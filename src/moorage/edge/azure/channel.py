@@ -5,39 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from moorage import logs
 from moorage.engine.exchange import Unsent
-from moorage.hub.hub import AppServer, Client
+from moorage.hub.hub import Client
 from moorage.hub.ports import Drained
 from moorage.metrics.metrics import Metrics
-from moorage.wire.azure.cloudevents import connect_answer, identity_of
+from moorage.wire.azure.cloudevents import identity_of
 from moorage.wire.engineio import RS, binary_frame
-from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import LINK_SLOW, Reason
 
 MAX_BATCH: Final = 256 * 1024
 """Bytes of client packets that are joined into one event."""
 MAX_GATHERED: Final = 4 * 1024 * 1024
 """Bytes of all clients' packets in one loop tick above which clients are held back."""
-
-
-log: Final = logs.get("link")
-
-
-def terms_of(content: bytes, server: AppServer, limit: int) -> OpenInfo | None:
-    """The terms in the app server's answer to `connect`; None if it cannot be read. Logs a warning, once for
-    each app server, if it wants larger messages than the service takes."""
-    info = connect_answer(content)
-    if info is not None and not server.took_clients:
-        server.took_clients = True
-        if info.max_payload > limit:
-            log.warning(
-                "maxHttpBufferSize of the app server is above limits.max_payload, which holds",
-                server=server.id,
-                wanted=info.max_payload,
-                max_payload=limit,
-            )
-    return info
 
 
 class Tunnel:

@@ -9,7 +9,7 @@ from typing import Final
 
 from moorage import logs
 from moorage.edge.azure.calls import CallHandler
-from moorage.edge.azure.channel import Channel, Tunnel, terms_of
+from moorage.edge.azure.channel import Channel, Tunnel
 from moorage.edge.azure.pressure import Pressure
 from moorage.edge.settings import LinkSettings
 from moorage.engine.exchange import Event, Events
@@ -70,6 +70,7 @@ class AzureServer:
         self._down_since: float | None = node.clock()
         """Set from the start: if the first link never opens, this object must still be dropped."""
         self._keepalive_at = 0.0
+        self._is_compared = False
         self._pressure = Pressure(settings.max_waiting_bytes)
 
     # -- tunnels --------------------------------------------------------------------------------
@@ -360,8 +361,9 @@ class AzureServer:
     def _connect_answered(self, channel: Channel, status: int, content: bytes) -> None:
         connection = channel.connection
         if status == 200:
-            info = terms_of(content, self.app, self.node.limits.max_payload)
+            info = cloudevents.connect_answer(content)
             if info is not None:
+                self._compare_limits(info.max_payload)
                 self.node.accept(connection, info)
                 return
             self.node.refuse(
@@ -371,6 +373,14 @@ class AzureServer:
             reason = reasons.APP_REFUSED if 400 <= status < 500 else reasons.APP_ERROR
             self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
         channel.end()
+
+    def _compare_limits(self, wanted: int) -> None:
+        """Log a warning, with the first answer, if the app takes larger messages than the service."""
+        limit = self.node.limits.max_payload
+        if not self._is_compared and wanted > limit:
+            text = "maxHttpBufferSize of the app server is above limits.max_payload, which holds"
+            log.warning(text, server=self.app.id, wanted=wanted, max_payload=limit)
+        self._is_compared = True
 
     # -- time ---------------------------------------------------------------------------------
 
