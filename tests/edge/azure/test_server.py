@@ -56,6 +56,16 @@ def test_it_does_not(status: int, content: bytes, reason: str) -> None:
     assert not transport.tunnel.channels, "nothing of it is kept"
 
 
+def test_a_limit_above_that_of_the_service_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    transport = rig.open()
+    for _ in range(2):
+        rig.ask()
+        *_, event = rig.sent(transport)
+        rig.answer(transport, event, content=TERMS.replace(b"1000000", b"2000000"))
+    assert caplog.text.count("maxHttpBufferSize of the app server is above limits.max_payload") == 1
+
+
 def test_it_does_not_answer() -> None:
     rig = Rig(links=LinkSettings(connect_timeout=35.0))
     transport = rig.open()
