@@ -155,6 +155,8 @@ def public_names(parent: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tup
 
 def reminder_faults(text: str) -> Iterator[str]:
     """TODO comments without a reference to an issue."""
+    if not re.search("TODO|FIXME|XXX", text):
+        return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT and re.search(r"\b(TODO|FIXME|XXX)\b(?!.*#\d)", token.string):
             yield f"line {token.start[0]}: {token.string} names no issue"

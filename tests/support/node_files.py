@@ -1,4 +1,4 @@
-"""Test files in JavaScript, each run by `node --test` in its own process group, several at a time.
+"""Test files in JavaScript, each run by Node.js in its own process group, several at a time.
 
 They start services and app servers, and then wait for most of their time: for grace times, heartbeats and
 the retries of published SDKs. So they wait beside each other.
@@ -70,8 +70,10 @@ class NodeFiles:
 
     def _run(self, files: tuple[Path, ...]) -> tuple[int, str]:
         # Published SDKs keep timers for half a minute after each connect, so the exit is forced.
-        command = ["node", "--test", "--test-force-exit", "--test-reporter=spec"]
-        command += [f"--test-concurrency={self._together}", *map(str, files)]
+        command = ["node", "--test-force-exit", "--test-reporter=spec"]
+        if len(files) > 1:
+            command += ["--test", f"--test-concurrency={self._together}"]
+        command += map(str, files)
         process = subprocess.Popen(
             command,
             cwd=self._cwd,
