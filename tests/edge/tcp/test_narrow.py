@@ -103,6 +103,7 @@ def test_everything_arrives_in_short_reads(authority: Authority) -> None:
     on_uvloop(authority, body)
 
 
+@pytest.mark.repair(15)
 def test_a_peer_that_does_not_read_pauses_the_protocol(authority: Authority) -> None:
     async def body(pair: Pair) -> None:
         client = await pair.connect()
@@ -134,6 +135,7 @@ def test_a_peer_that_does_not_read_pauses_the_protocol(authority: Authority) -> 
     on_uvloop(authority, body)
 
 
+@pytest.mark.repair(10)
 def test_a_protocol_that_does_not_read_holds_little(authority: Authority) -> None:
     async def body(pair: Pair) -> None:
         client = await pair.connect()
@@ -154,6 +156,7 @@ def test_a_protocol_that_does_not_read_holds_little(authority: Authority) -> Non
     on_uvloop(authority, body)
 
 
+@pytest.mark.repair(15)
 def test_a_slow_peer_gets_everything_before_the_close(authority: Authority) -> None:
     async def body(pair: Pair) -> None:
         client = await pair.connect()
@@ -194,6 +197,7 @@ def test_a_handshake_that_fails_ends_the_wait(authority: Authority, sent: bytes)
     on_uvloop(authority, body)
 
 
+@pytest.mark.repair(10)
 async def test_a_large_emit_leaves_little_memory(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +215,7 @@ async def test_a_large_emit_leaves_little_memory(
     assert grown < 120_000, "it was 510 kB when TLS got large writes"
 
 
+@pytest.mark.repair(10)
 async def test_a_large_message_leaves_little_memory(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
