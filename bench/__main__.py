@@ -30,7 +30,7 @@ from bench.peers import SLOWER, Peers, judged_by_before
 from bench.plan import FULL, QUICK
 from bench.recovery.deploy import deploy
 from bench.recovery.jitter import jitter, jitter_lost, jitter_off, jitter_silent, jitter_workers
-from bench.recovery.overhead import recovery_cost, recovery_memory
+from bench.recovery.overhead import recovery_cost, recovery_memory, recovery_stored
 from bench.report import all_met, document, table
 from bench.run import Run
 from bench.servers import NAMES, NATIVE
@@ -69,6 +69,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "deploy": deploy,
     "recovery": recovery_cost,
     "recovery-memory": recovery_memory,
+    "recovery-stored": recovery_stored,
     "dashboard": open_dashboards,
     "trace": traced,
     "otel": telemetry,

@@ -136,13 +136,15 @@ def c_loop(logs: Path, clients: int) -> Iterator[Target]:
         process.stop()
 
 
-def moorage(argv: Sequence[str], *, checkout: Path = CHECKOUT, **env: str) -> Start:
-    """The service of `checkout`, and an app process beside it."""
+def moorage(
+    argv: Sequence[str], *, checkout: Path = CHECKOUT, flags: Sequence[str] = (), **env: str
+) -> Start:
+    """The service of `checkout`, with further flags, and an app process beside it."""
 
     @contextmanager
     def start(logs: Path, clients: int) -> Iterator[Target]:
         with (
-            service(logs, checkout) as (process, address, string),
+            service(logs, checkout, flags=flags) as (process, address, string),
             app(logs, argv, string, checkout=checkout, **env) as beside,
         ):
             yield Target(MOORAGE, address, process, beside, repeat(beside))

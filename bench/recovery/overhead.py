@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench.figures import Bar, Figure, Rounds
 from bench.measures import broadcast, costs, idle
 from bench.run import Joined, Run
-from bench.servers import MOORAGE, NATIVE, Start, moorage, native, node
+from bench.servers import MOORAGE, NATIVE, Start, Target, moorage, native, node
 
-_ON, _OFF = "on", "off"
+_ON, _OFF, _STORED = "on", "off", "stored"
 _BARE: Final = "without"
 """Heads the rounds of our own service without recovery, against which its figure with recovery is judged."""
 
@@ -33,6 +36,36 @@ def recovery_cost(run: Run) -> list[Figure]:
         Figure("recovery", f"app {what}, recovery on", "us", _with(app)),
         Figure("recovery", "the same, off", "us", _without(app)),
     ]
+
+
+def recovery_stored(run: Run) -> list[Figure]:
+    """One broadcast per tick, with `recovery.store: file` and `memory` in alternate rounds."""
+    ticks, clients = run.plan.ticks, run.plan.clients
+
+    def once(joined: Joined) -> dict[str, float]:
+        return costs(joined.target, broadcast(joined, ticks, 1), ticks * clients)
+
+    starts = {f"{MOORAGE} {_STORED}": _stored, f"{MOORAGE} {_ON}": _ours()[f"{MOORAGE} {_ON}"]}
+    with ExitStack() as stack:
+        joined = run.connect(stack, "recovery-stored", clients, starts=starts)
+        rounds = run.alternate("recovery-stored", joined, once, count=run.plan.short_rounds)
+    service = rounds.of("service")
+    what = f"CPU per delivery, {clients:,} clients"
+    names = ((f"service {what}, recovery.store: file", _STORED), ("the same, memory", _ON))
+    return [
+        Figure("recovery-stored", title, "us", {MOORAGE: service[f"{MOORAGE} {name}"]})
+        for title, name in names
+        if f"{MOORAGE} {name}" in service
+    ]
+
+
+@contextmanager
+def _stored(logs: Path, clients: int) -> Iterator[Target]:
+    with TemporaryDirectory() as folder:
+        flags = ("--set=recovery.store=file", f"--set=recovery.folder={folder}")
+        start = moorage(node("app/sdk.mjs"), flags=flags, BENCH_RECOVERY="1")
+        with start(logs, clients) as target:
+            yield target
 
 
 def recovery_memory(run: Run) -> list[Figure]:

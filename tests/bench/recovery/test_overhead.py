@@ -9,7 +9,7 @@ import pytest
 
 from bench.peers import Peers
 from bench.plan import QUICK
-from bench.recovery.overhead import recovery_cost, recovery_memory
+from bench.recovery.overhead import recovery_cost, recovery_memory, recovery_stored
 from bench.run import Run
 from bench.servers import MOORAGE, NATIVE
 
@@ -33,3 +33,11 @@ def test_memory_needs_no_native_server(tmp_path: Path) -> None:
     figures = recovery_memory(run)
     assert run.problems == []
     assert all(figure.value(MOORAGE) is not None for figure in figures)
+
+
+def test_what_is_stored_costs_something(tmp_path: Path) -> None:
+    starts = {name: start for name, start in Peers().node().items() if name == MOORAGE}
+    run = Run(starts, SMALL, tmp_path)
+    stored, memory = recovery_stored(run)
+    assert run.problems == []
+    assert stored.value(MOORAGE) and memory.value(MOORAGE)

@@ -55,11 +55,27 @@ def test_what_was_not_acknowledged_and_what_was_not_sent() -> None:
     assert decoded(lost.settle(view, "", 9)) == [
         v1.Unfinished("a", "session", 1, 1, packet),
         v1.Unfinished("a", "session", 2, 0, EMIT),
-        v1.Settled("a", 9),
+        v1.Settled("a", 0),
         v1.Save("/", "sid", b""),
     ]
     assert lost.recovers(view.slot)
     assert lost.settle(view, "", 9) == []
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_was_sent_when_the_session_was_over(alone: bool) -> None:
+    """It is not among what is handed over. If it is not in the next session either, nobody may think that it
+    is carried out."""
+    session, lost = greeted(), LostNodes()
+    view = Planner().add()
+    view.node = "a"
+    for _ in range(2):
+        session.queue(v1.Emit(0, To("/"), 0, b'42["a"]', 0))
+    session.alone = alone
+    session.forget("the node was away for too long")
+    lost.over(view, session)
+    told = decoded(lost.settle(view, "", 5))
+    assert told[-1:] == ([v1.Settled("a", 2)] if alone else [])
 
 
 @pytest.mark.parametrize(

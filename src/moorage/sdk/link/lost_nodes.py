@@ -26,6 +26,10 @@ class Former(NamedTuple):
     node: str
     id: str
     out: Outgoing
+    number: int
+    """Of the latest counted frame when it was over."""
+    alone: bool
+    """True if what was sent since is queued for the next session."""
     recovers: bool
 
 
@@ -54,6 +58,9 @@ class LostNodes:
         former = self._over.pop(view.slot, None)
         if former is None or former.node in ("", but):
             return []
+        if former.number != number and not former.alone:
+            # What was sent in between is missing for the lost node's sockets. Nobody may go on with them.
+            return []
         if former.recovers:
             self._recovering.add(view.slot)
         untaken = _untaken(former.out)
@@ -64,7 +71,7 @@ class LostNodes:
         ]
         # The heir takes data of sockets that it knows: it does when it has taken `Settled`.
         saved = [frame for _, _, frame in untaken if isinstance(frame, v1.Save)]
-        return [v1.encode_frame(frame) for frame in (*frames, v1.Settled(former.node, number), *saved)]
+        return [v1.encode_frame(frame) for frame in (*frames, v1.Settled(former.node, former.number), *saved)]
 
 
 def _untaken(out: Outgoing) -> list[tuple[int, int, FromApp]]:

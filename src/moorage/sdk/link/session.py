@@ -175,8 +175,9 @@ class Session:
         """True if the app server has no other session. A session that is lost beside others leaves what it
         has not delivered in `lost`, and its successor begins with nothing."""
         self.lost: Outgoing | None = None
-        self.former: tuple[str, Outgoing] | None = None
-        """The last session that was lost: its id, and what it has not delivered."""
+        self.former: tuple[str, Outgoing, int, bool] | None = None
+        """The last session that was lost: its id, what it has not delivered, the number of the latest counted
+        frame then, and whether what follows is queued for its successor."""
         self.heard_nodes: Callable[[v1.Nodes], object] = bool
         """Called with each list of nodes."""
         self._out = Outgoing(window)
@@ -223,7 +224,7 @@ class Session:
         """The session is gone. Open requests fail. Emits that were never sent stay queued for the next
         session, because they name rooms and not clients of this one."""
         kept = []
-        self.former = (self.id, self._out) if self.id else None
+        self.former = (self.id, self._out, self._counts.number, self.alone) if self.id else None
         if self.alone:
             kept = [frame for frame in self._out.unsent() if frame.startswith(_BROADCAST)]
         else:
