@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable
 from heapq import merge
+from itertools import count as count_from
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +34,7 @@ class Audit:
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
         self._name = name
         self._clock = clock
+        self._numbers = count_from(1)
         self._actions: defaultdict[tuple[str, bool], deque[_Kept]] = defaultdict(
             lambda: deque(maxlen=MAX_ACTIONS)
         )
@@ -55,9 +57,9 @@ class Audit:
         count = 1
         if kept and _is_again(kept[0], row):
             count, first = kept[0].row.count + 1, kept[0].first
-            kept[0] = _Kept(first, msgspec.structs.replace(row, count=count))
+            kept[0] = _Kept(first, next(self._numbers), msgspec.structs.replace(row, count=count))
         else:
-            kept.appendleft(_Kept(now, row))
+            kept.appendleft(_Kept(now, next(self._numbers), row))
         if count in LOGGED:
             more = {"count": count} if count > 1 else {}
             log.info(
@@ -66,13 +68,15 @@ class Audit:
 
     def list(self, query: AuditQuery) -> NodeActions:
         """The latest actions, the newest first."""
-        newest = merge(*self._actions.values(), key=lambda kept: -kept.row.time)
+        newest = merge(*self._actions.values(), key=lambda kept: -kept.number)
         return NodeActions(actions=[kept.row for kept in islice(newest, query.limit)])
 
 
 class _Kept(NamedTuple):
     first: float
     """When it was asked for the first time."""
+    number: int
+    """Grows with each action: several may come within a millisecond."""
     row: ActionRow
 
 
