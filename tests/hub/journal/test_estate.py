@@ -6,6 +6,7 @@ import pytest
 
 from moorage.hub.commands import execute
 from moorage.hub.journal import scribe
+from moorage.hub.journal.estate import SEEN_SECONDS
 from moorage.hub.journal.pages import Pages
 from moorage.hub.journal.scribe import REPEAT_SECONDS
 from moorage.hub.recovery.causes import DROPPED
@@ -241,3 +242,47 @@ def test_a_socket_that_lacks_something(lost: Keeper, heir: Keeper) -> None:
     heir.inherit(lost)
     moves(client, heir, answer=False)
     assert refused(heir) == {"unknown": 1}
+
+
+def test_an_event_with_an_ack_for_a_socket_that_is_described_later(
+    lost: Keeper, heir: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pages that describe it before are not there, so its client may have missed something."""
+    monkeypatch.setattr(scribe, "AT_ONCE", 1)
+    client, other = lost.client(), lost.client()
+    old = len(lost.pages)
+    lost.tick(REPEAT_SECONDS + 1)
+    lost.world.send(client.connection, b'421["ask",1]')
+    lost.world.node.receive(client.connection, b"431[]")
+    lost.world.settle()
+    lost.tick(0.25)
+    del lost.pages[:old]
+    heir.inherit(lost)
+    assert heir.heirs.inherited == 2
+    moves(client, heir, answer=False)
+    assert refused(heir) == {DROPPED: 1}
+    other.stage = heir
+    other.save(b"")
+    other.come_back()
+    assert [socket.sid for _, socket in heir.returns.sockets] == [other.sid["/"]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "events"), [(SEEN_SECONDS - 1, [1, 2]), (SEEN_SECONDS + 1, [1, 2, 1])], ids=["soon", "late"]
+)
+def test_how_long_an_emit_is_known_to_be_carried_out(
+    lost: Keeper, heir: Keeper, seconds: float, events: list[int]
+) -> None:
+    """Its app server had no session at the lost node, so the order of its numbers says nothing."""
+    client = lost.client()
+    first = Send(HUB, ROOT, b'42["a",1]', source="other", number=1)
+    lost.world.execute(first)
+    lost.tick(seconds)
+    lost.emit(ROOT, b'42["b",2]')
+    heir.inherit(lost, settle=False)
+    heir.heirs.late("lost", HUB, first, "other")
+    heir.heirs.handed_over("lost", HUB, INSTANCE, lost.number)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == events

@@ -11,6 +11,7 @@ from moorage.hub.journal.pages import Pages
 from moorage.hub.journal.scribe import REPEAT_SECONDS
 from moorage.wire.recovery.journal import Ended, Known
 from tests.hub.journal.loss import Keeper
+from tests.hub.recovery.stage import ROOT
 
 
 def test_each_socket_is_described_again_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +47,30 @@ def test_a_socket_that_lacks_something_has_no_heir() -> None:
     described = {entry.pid for entry in entries[end:] if isinstance(entry, Known)}
     assert whole.pid["/"] in described
     assert holed.pid["/"] not in described
+
+
+def test_offsets_of_former_nodes_are_described_again() -> None:
+    """A client that has got nothing since it came from another node still has that node's offset."""
+    former, keeper, heir = Keeper(), Keeper(), Keeper()
+    client = former.client()
+    former.emit(ROOT, b'42["a",1]')
+    client.read()
+    keeper.inherit(former)
+    client.stage = keeper
+    client.save(b"")
+    client.come_back()
+    # Until it is certain that the client has had everything.
+    for _ in range(6):
+        keeper.tick(10.0)
+        keeper.world.node.receive(client.connection, b"3")
+    old = len(keeper.pages)
+    for _ in range(round(REPEAT_SECONDS) // 10 + 1):
+        keeper.tick(10.0)
+        keeper.world.node.receive(client.connection, b"3")
+    keeper.emit(ROOT, b'42["b",2]', former.number + 1)
+    del keeper.pages[:old]
+    heir.inherit(keeper)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [2]

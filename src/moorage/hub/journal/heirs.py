@@ -110,9 +110,6 @@ class _Sockets:
     def open(self) -> None:
         """Clients can come back."""
         self.estate.meet(self._recovery.log.identities(self._begun))
-        for pid in [pid for pid in self._tracks if self._recovery.find(pid) is not None]:
-            # It has come from the lost node meanwhile.
-            self._drop(pid)
         for track in self._tracks.values():
             self._recovery.arrived(track)
 
@@ -282,7 +279,7 @@ class Heirs:
             sockets.carry_out(command)
 
     def make_room(self, hub: str, pid: str) -> None:
-        """A socket comes from another node. One that a lost node had is from before."""
+        """A socket is about to come from another node. One that a lost node had is from before."""
         for lost in self._lost.values():
             if hub in lost.hubs:
                 lost.hubs[hub].drop(pid)
