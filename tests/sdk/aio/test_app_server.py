@@ -143,6 +143,24 @@ async def test_wrong_endpoints_are_named(world: World) -> None:
         await world.app(sio)
 
 
+async def test_errors_of_the_start_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def start() -> None:
+        await use_moorage(server(), hub="app", connection_string="Endpoint=http://127.0.0.1:1;AccessKey=key")
+
+    app = socketio.ASGIApp(server(), on_startup=start)  # which swallows what `start` raises
+    sent = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, str]) -> None:
+        sent.append(message["type"])
+
+    await app({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.failed"]
+    assert "use_moorage: cannot reach http://127.0.0.1:1 " in caplog.text
+
+
 # -- emits ------------------------------------------------------------------------------------------
 
 

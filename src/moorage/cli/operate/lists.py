@@ -22,7 +22,7 @@ limit_option: Final = click.option(
 @admin_options
 def hubs(*, access: Access, as_json: bool) -> None:
     """List the hubs with their connections, sockets, rooms and app servers, and the messages from and to
-    clients since the nodes started.
+    clients since the nodes started. A room or an app server at several nodes counts once for each.
 
     The exit code is 3 if some nodes did not answer.
     """

@@ -7,7 +7,8 @@ import inspect
 import logging
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -63,26 +64,37 @@ async def use_moorage(
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
     that names cause and fix. After that the link reconnects by itself; see `Moorage.on`."""
-    where, recovery = parse(connection_string), recovery_of(connection_state_recovery)
-    check_hub(hub)
-    if isinstance(sio, socketio.Server):
-        raise UsageError("this is a synchronous socketio.Server: `use_moorage_sync(sio, ...)` is for it")
-    if not isinstance(sio, socketio.AsyncServer):
-        raise UsageError(f"use_moorage takes a socketio.AsyncServer, not {type(sio).__name__}")
-    check(sio, engine=Engine, manager=socketio.AsyncManager, server_id=server_id, function="use_moorage")
-    options = LinkOptions(
-        max_queue_bytes=max_queue_bytes, emit_only=emit_only, ssl_context=ssl_context, recovery=recovery
-    )
-    own_id = server_id or secrets.token_urlsafe(12)
-    moorage = Moorage(sio, lambda inbox: Fleet(where, hub, own_id, inbox, options))
+    with _failure_logged():
+        where, recovery = parse(connection_string), recovery_of(connection_state_recovery)
+        check_hub(hub)
+        if isinstance(sio, socketio.Server):
+            raise UsageError("this is a synchronous socketio.Server: `use_moorage_sync(sio, ...)` is for it")
+        if not isinstance(sio, socketio.AsyncServer):
+            raise UsageError(f"use_moorage takes a socketio.AsyncServer, not {type(sio).__name__}")
+        check(sio, engine=Engine, manager=socketio.AsyncManager, server_id=server_id, function="use_moorage")
+        options = LinkOptions(
+            max_queue_bytes=max_queue_bytes, emit_only=emit_only, ssl_context=ssl_context, recovery=recovery
+        )
+        own_id = server_id or secrets.token_urlsafe(12)
+        moorage = Moorage(sio, lambda inbox: Fleet(where, hub, own_id, inbox, options))
+        try:
+            await moorage.link.start(wait=wait)
+        except BaseException:
+            moorage.detach()
+            raise
+        warn_of_large_messages(sio.eio, moorage.link.hello)
+        warn_if_refused(recovery, moorage.link.hello)
+        return moorage
+
+
+@contextmanager
+def _failure_logged() -> Iterator[None]:
+    """python-socketio's `ASGIApp` hides what its `on_startup` raises, so the message is logged."""
     try:
-        await moorage.link.start(wait=wait)
-    except BaseException:
-        moorage.detach()
+        yield
+    except MoorageError as error:
+        _log.error("use_moorage: %s", error)
         raise
-    warn_of_large_messages(sio.eio, moorage.link.hello)
-    warn_if_refused(recovery, moorage.link.hello)
-    return moorage
 
 
 class Moorage(AppServerBase):

@@ -176,6 +176,7 @@ class HubRow(Rows, frozen=True, kw_only=True):
     rooms: int = 0
     """Rooms with members. One with members on several nodes counts once for each."""
     app_servers: int = 0
+    """One that covers several nodes counts once for each."""
     parked: int = 0
     """Sockets whose client is away and may come back."""
     messages_in: int | None = 0
