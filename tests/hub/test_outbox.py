@@ -380,6 +380,15 @@ def test_what_the_kernel_leaves_goes_to_the_transport(world: World, takes: int) 
     assert world.node.flusher.waiting == 0
 
 
+def test_a_node_that_gives_nothing_to_the_kernel_leaves_all_to_the_transport(world: World) -> None:
+    client = direct(world)
+    large(world, [client], b"42[1]")
+    world.tick()
+    push(client, b"42[2]")
+    world.tick()
+    assert heard(client) == [b"42[1]", b"42[2]"]
+
+
 def test_several_frames_are_joined_into_one_direct_write(world: World) -> None:
     kernel, client = Kernel(world, 100), direct(world)
     large(world, [client], b"42[1]")

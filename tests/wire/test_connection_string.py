@@ -66,6 +66,16 @@ def test_urls() -> None:
     assert secure.link_url("a`b") == "wss://example.com/base/server/tunnel?hub=a%60b"
 
 
+def test_the_same_key_at_another_address_of_the_service() -> None:
+    target = parse(f"Endpoint=https://example.com/base;AccessKey={KEY}")
+    assert not target.advertised
+    other = target.at("http://10.0.0.12:8080/")
+    assert other == ConnectionString(False, "10.0.0.12:8080", KEY, advertised=True)
+    assert other.link_url("app", "n 1") == "ws://10.0.0.12:8080/server/tunnel?hub=app&node=n%201"
+    with pytest.raises(UsageError, match="must be a URL"):
+        target.at("10.0.0.12:8080")
+
+
 @pytest.mark.parametrize("hub", [None, "", "1app", "my hub", "my-hub", "a/b", "a" * 129])
 def test_what_is_no_hub(hub: Any) -> None:
     with pytest.raises(UsageError, match="is no hub name"):

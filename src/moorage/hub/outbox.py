@@ -228,11 +228,6 @@ class Outbox(Entries, Generic[OwnerT]):
         return waiting
 
 
-def _never() -> bool:
-    """Nobody carries out commands in turns."""
-    return False
-
-
 def _nothing(_descriptor: int, _data: bytes) -> int:
     """Takes nothing, so everything is written by the sinks."""
     return 0
@@ -275,8 +270,8 @@ class Flusher(Generic[OwnerT]):
         self._urgent: list[Outbox[OwnerT]] = []
         self._bulk: deque[Outbox[OwnerT]] = deque()
         self._scheduled = False
-        self.busy: Callable[[], bool] = _never
-        """True if commands wait for the next turn, which ends with `run`."""
+        self.busy: Callable[[], bool]
+        """True if commands wait for the next turn, which ends with `run`. Set by `Turns`."""
         self._waits = 0
         """Flushes for which the large fan-outs have waited."""
 

@@ -12,11 +12,11 @@ from moorage.hub.journal.scribe import REPEAT_SECONDS
 from moorage.hub.recovery.causes import DROPPED
 from moorage.hub.recovery.moves import Expected, Gifts, Given
 from moorage.hub.turns import finished
-from moorage.wire.commands import LeaveGroups, Selection, Send
+from moorage.wire.commands import Invoke, LeaveGroups, Selection, Send
 from moorage.wire.groups import room_group
 from moorage.wire.recovery.journal import Away, Changed, Entry, Linked, encode, encode_page
 from moorage.wire.recovery.moving import Asked, Denied, Offered, Take, Taken
-from tests.hub.fakes import HUB
+from tests.hub.fakes import HUB, RecordingAnswers
 from tests.hub.journal.loss import INSTANCE, Keeper, moves
 from tests.hub.recovery.stage import ROOT, refused, room
 
@@ -62,6 +62,15 @@ def test_a_socket_whose_client_has_come_back(lost: Keeper, heir: Keeper) -> None
     client.save(b"")
     client.come_back()
     assert [event[2] for event in client.events] == [3, 4]
+
+
+def test_an_emit_with_acks_that_its_client_has_not_got(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    client.lose()
+    lost.world.execute(Invoke(HUB, ROOT, b'42["ask",1]'), RecordingAnswers())
+    heir.inherit(lost)
+    moves(client, heir)
+    assert [packet[-9:] for packet in client.packets[1:]] == [b'["ask",1]']
 
 
 def test_sockets_that_have_ended(lost: Keeper, heir: Keeper) -> None:

@@ -94,6 +94,8 @@ def test_a_socket_that_another_node_has_stored() -> None:
 
 def test_another_node_never_says_that_it_has_stored_a_socket() -> None:
     lending = Lending()
+    lending.gifts.tick(lending.owner.world.now)
+    assert (lending.is_here, lending.is_recorded) == (False, True)
     lending.owner.world.now += LENT_SECONDS + 1
     lending.gifts.tick(lending.owner.world.now)
     assert (lending.is_here, lending.is_recorded) == (False, False)

@@ -105,6 +105,17 @@ def test_the_garbage_collector_does_not_look_at_events() -> None:
     assert not gc.is_tracked(entry)
 
 
+def test_the_identities_of_the_emits_after_a_position() -> None:
+    log = make()
+    for source in ("app", "node", "", "app"):
+        log.next()
+        entry = Entry(log.position, 0.0, "/", b"x", EVERYONE, source=source, number=log.position)
+        log.add(entry, ("a",))
+    assert log.identities(0) == {("app", 1), ("node", 2), ("app", 4)}
+    assert log.identities(2) == {("app", 4)}
+    assert log.identities(4) == set()
+
+
 def test_events_that_have_left_are_swept_out_behind_old_ones_that_stay() -> None:
     log = make(room_events=1_500, hub_events=4_000)
     for _ in range(1_400):

@@ -99,9 +99,12 @@ def test_many_end_in_steps(lossy: Lossy) -> None:
     parked = [stage.client() for _ in range(LOOKED_AT)]
     for client in parked:
         client.lose()
+    busy = [lossy.losses.busy]
     lossy.lose(EVERYONE, settle=False)
+    busy.append(lossy.losses.busy)
     clients[-1].lose(TRANSPORT_LOST, read=False)
     stage.world.settle()
+    assert [*busy, lossy.losses.busy] == [False, True, False]
     assert lossy.ended == [(HUB, len(clients) + len(parked))]
     assert len(lossy.closed()) == len(clients) - 1
     assert not resumes(clients[-1]), "it went before its step"

@@ -419,12 +419,24 @@ def test_the_last_node_that_asks_gets_the_socket(one: Home) -> None:
     assert one.take(third, node="other") == Denied(1, UNKNOWN)
 
 
-def test_a_socket_that_is_expected_twice_stays_expected(one: Home, other: Home) -> None:
+@pytest.mark.parametrize("before", ["the former gives up", "the former arrives", "the latter arrives"])
+def test_a_socket_that_is_expected_twice_is_here_once(one: Home, other: Home, before: str) -> None:
     client = parked(one, "a")
+    one.world.emit(room("a"), b'42["missed",1]')
     recovery = other.world.hub().recovery
     assert recovery is not None
     offered = one.offered(client)
     former, latter = Expected(recovery, offered), Expected(recovery, offered)
-    former.give_up()
-    latter.take(taken(one.take(offered)), {})
-    assert client.pid["/"] in [track.pid for track in recovery.everyone()]
+    given = taken(one.take(offered))
+    if before == "the former gives up":
+        former.give_up()
+    else:
+        (former if before == "the former arrives" else latter).take(given, {})
+    (former if before == "the latter arrives" else latter).take(given, {})
+    assert [track.pid for track in recovery.everyone()].count(client.pid["/"]) == len(recovery.away) == 1
+    client.stage = other
+    client.save(b'{"a":2}')
+    client.come_back()
+    assert [event[2] for event in client.events] == [1]
+    assert other.returns.sockets[0][1].data == b'{"a":2}'
+    assert not recovery.away

@@ -10,7 +10,8 @@ from moorage.hub.settings import HubSettings
 from moorage.wire.commands import EVERYONE
 from moorage.wire.reasons import APP_CLOSED
 from tests.hub.fakes import HUB, World
-from tests.hub.recovery.stage import ROOT, Stage
+from tests.hub.recovery.stage import ROOT, Stage, room
+from tests.hub.recovery.test_moves import Home, move, parked
 
 
 def limited(**limits: float) -> Stage:
@@ -94,3 +95,19 @@ def test_without_a_journal_there_is_nothing_to_write() -> None:
     assert recovery is not None
     recovery.write_all()
     assert [track.pid for track in recovery.everyone()] == [client.pid["/"]]
+
+
+def test_what_a_socket_has_brought_along_stays_if_its_client_goes_away_before_it_has_certainly_had_it() -> (
+    None
+):
+    one, other = Home(), Home()
+    other.world.client("/")
+    client = parked(one, "a")
+    one.world.emit(room("a"), b'42["missed",1]')
+    before = client.offset["/"]
+    move(one, other, client)
+    client.come_back()
+    client.lose()
+    other.tick(60)
+    client.come_back(offset=before)
+    assert client.events == [["/", "missed", 1]]

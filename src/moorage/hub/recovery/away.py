@@ -51,13 +51,18 @@ class Away(Directory[Track[ConnectionT]]):
 
     def put(self, track: Track[ConnectionT], groups: Collection[str], now: float) -> None:
         """A client has gone away, whose socket was in these groups."""
-        self.connections[track.pid] = track
+        self.name(track)
         self._deadlines.setdefault(track.lasts, {})[track] = now + track.lasts
         self.data_bytes += len(track.data or b"")
-        self._of.setdefault(track.id, {})[track.namespace] = track
         self._add_user(track)
         for group in groups:
             self.rooms.join(track, group, private=group == track.private)
+
+    def name(self, track: Track[ConnectionT]) -> None:
+        """From now on, its `pid` and its latest connection mean this socket. It may be expected from another
+        node twice, or be here from a journal, too."""
+        self.connections[track.pid] = track
+        self._of.setdefault(track.id, {})[track.namespace] = track
 
     def of(self, connection: str) -> Collection[Track[ConnectionT]]:
         """The sockets of a connection that has ended."""
@@ -66,7 +71,8 @@ class Away(Directory[Track[ConnectionT]]):
 
     def take(self, track: Track[ConnectionT]) -> None:
         """The client is back, or the socket has ended."""
-        del self.connections[track.pid]
+        if self.connections.get(track.pid) is track:
+            del self.connections[track.pid]
         same = self._deadlines[track.lasts]
         del same[track]
         if not same:
@@ -75,10 +81,11 @@ class Away(Directory[Track[ConnectionT]]):
         track.data = None
         self.rooms.leave_all(track)
         self._remove_user(track)
-        sockets = self._of[track.id]
-        del sockets[track.namespace]
-        if not sockets:
-            del self._of[track.id]
+        sockets = self._of.get(track.id, {})
+        if sockets.get(track.namespace) is track:
+            del sockets[track.namespace]
+            if not sockets:
+                del self._of[track.id]
 
     def oldest(self) -> Track[ConnectionT]:
         """The unclaimed socket whose time is over first. There must be one."""

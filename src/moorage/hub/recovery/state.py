@@ -251,7 +251,8 @@ class Recovery(Generic[ConnectionT]):
 
     def arrived(self, track: Track[ConnectionT]) -> None:
         """The expected socket is here."""
-        self._tracks[track.pid] = track
+        self._tracks[track.pid] = self._private[track.private] = track
+        self.away.name(track)
         if self.scribe is not None:
             self.scribe.arrived(track, self.log.position, self.now, self.margin)
 
@@ -267,8 +268,7 @@ class Recovery(Generic[ConnectionT]):
 
     def take_back(self, pid: str) -> None:
         """The node that had taken a socket is lost."""
-        track = self._lent.pop(pid, None)
-        if track is not None:
+        if (track := self._lent.pop(pid, None)) is not None:
             self._tracks[pid] = track
 
     def write_all(self) -> None:

@@ -157,9 +157,9 @@ class Track(Generic[ConnectionT]):
     def settle(self, position: int, epoch: str) -> None:
         """The client has certainly had everything up to this position: what the socket has brought along
         need not be kept. It may be much, such as all that a lost node had."""
-        if self.carried is not None:
-            self.carried = self.carried.settled(position, epoch)
-            self.since = max(self.since, position)
+        assert self.carried is not None
+        self.carried = self.carried.settled(position, epoch)
+        self.since = max(self.since, position)
 
     def wait_for_ack(self, ack_id: int, entry: Entry, at_most: int) -> None:
         """Keep an event until the client has acknowledged it, and `at_most` of them."""
