@@ -217,12 +217,15 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
 
   began(link: Link, old: Session | undefined): void {
     const node = link.service?.node ?? "";
-    const former = link.view.node;
-    const untaken = old === undefined ? [] : [...link.untaken(old)];
-    if (old !== undefined) this.#lost(link, untaken);
+    if (old !== undefined) this.#lost(link, [...link.untaken(old)]);
     for (const view of this.#planner.views) if (view !== link.view && view.node === node) this.#drop(view);
     this.#order(this.#planner.began(link.view, node));
-    if (old !== undefined && former !== node) this.#settle(former, old.id, untaken);
+  }
+
+  /** What was sent while the link was down counts as carried out when it is handed over. So the new node has to carry
+   * it out before: clients that come back at once would get it a second time. */
+  renewed(link: Link, old: Session, former: string): void {
+    if (former !== link.view.node) this.#settle(former, old.id, [...link.untaken(old)]);
   }
 
   /** A node is lost. The others learn what it may not have carried out: one of them goes on with its clients' sockets. */

@@ -32,6 +32,8 @@ export interface LinkOwner {
   accepts(link: Link, node: string): boolean;
   /** There is a new session, and nothing is in its queue yet. `old`: the session that it replaces. */
   began(link: Link, old: Session | undefined): void;
+  /** What was sent while the link was down is in the new session's queue. `former`: the node of the session `old`. */
+  renewed(link: Link, old: Session, former: string): void;
   /** A session is lost: its clients are to be closed. */
   clientsLost(link: Link): void;
   /** `session`: "new" for the first one, "renewed" for one that replaces another, "resumed". */
@@ -263,10 +265,17 @@ export class Link implements ClientLink {
   #startSession(hello: ServiceHello, old: Session | undefined): void {
     const { window, maxQueue } = this.#owner.settings;
     this.#unresumable = false;
-    this.#session = new Session(hello, { window, maxQueue });
+    const session = new Session(hello, { window, maxQueue });
+    this.#session = session;
+    // What the fleet sends in a moment is in this session. It must not come a second time.
+    const carriedOver = this.#carriedOver;
+    this.#carriedOver = [];
+    const former = this.view.node;
     this.#owner.began(this, old);
-    for (const frame of this.#carriedOver) this.#carryOver(frame);
-    if (old !== undefined) this.#loseClients();
+    for (const frame of carriedOver) this.#carryOver(session, frame);
+    if (old === undefined) return;
+    this.#owner.renewed(this, old, former);
+    this.#loseClients();
   }
 
   #loseClients(): void {
@@ -275,9 +284,10 @@ export class Link implements ClientLink {
     this.#changingSession = false;
   }
 
-  #carryOver(frame: FromApp): void {
+  #carryOver(session: Session, frame: FromApp): void {
     try {
-      this.#session?.outgoing.queue(frame);
+      // It was accepted when it was sent, and what is handed over for a lost node may have filled the queue.
+      session.queueInAnyCase(frame);
     } catch (error) {
       // The next service may accept smaller frames than the one before.
       this.#owner.failed(error);

@@ -102,12 +102,17 @@ export class Session {
       this.outgoing.queue(frame);
     } catch (error) {
       if (!isOverflow(error) || !isEssential(frame)) throw error;
-      this.outgoing.limits = { ...this.#limits, maxQueue: Infinity };
-      try {
-        this.outgoing.queue(frame);
-      } finally {
-        this.outgoing.limits = this.#limits;
-      }
+      this.queueInAnyCase(frame);
+    }
+  }
+
+  /** Like `Outgoing.queue`, but ignores `maxQueue`. */
+  queueInAnyCase(frame: FromApp): void {
+    this.outgoing.limits = { ...this.#limits, maxQueue: Infinity };
+    try {
+      this.outgoing.queue(frame);
+    } finally {
+      this.outgoing.limits = this.#limits;
     }
   }
 

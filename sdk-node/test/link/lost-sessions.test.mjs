@@ -11,19 +11,19 @@ import { useMoorage } from "../../dist/esm/index.js";
 import { next, within } from "../../../tests/node/lib/waiting.mjs";
 import { Peer, packet, payload } from "./peer.mjs";
 
-const [OPEN, OPENED, PACKET, EMIT, QUERY, FACTS, TOLD, REPLY] = [1, 2, 4, 10, 32, 33, 41, 42];
+const [OPEN, OPENED, PACKET, EMIT, QUERY, FACTS, TOLD, REPLY, UNFINISHED, SETTLED] = [1, 2, 4, 10, 32, 33, 41, 42, 64, 65];
 const HANDSHAKE = Buffer.from(JSON.stringify({ headers: {}, query: {}, claims: {} }));
 
 const open = (client, id = `sid-${client}`) => [OPEN, client, id, null, HANDSHAKE];
 const told = (ref, event) => [TOLD, ref, "other", "/", Buffer.from(`42["${event}"]`)];
 
 /** An app server that `configure` has set up, with its link to a scripted service. */
-async function stage(t, configure = () => {}, fields = {}) {
+async function stage(t, configure = () => {}, fields = {}, options = {}) {
   const peer = await Peer.start(t);
   const io = new Server();
   configure(io);
   const errors = [];
-  const made = useMoorage(io, { hub: "chat", connectionString: `Endpoint=${peer.endpoint};AccessKey=key;` });
+  const made = useMoorage(io, { hub: "chat", connectionString: `Endpoint=${peer.endpoint};AccessKey=key;`, ...options });
   const line = await peer.greeted(fields);
   const moorage = await within(made, "the link");
   moorage.on("error", (error) => errors.push(error));
@@ -239,4 +239,43 @@ test("an app server's own requests have new numbers; an answer to an old number 
   line.send([[31, asked[1], ["other"], [row("old")]], [14, asked[1], 1]]);
   line.send([[31, again[1], ["other"], [row("new")]], [14, again[1], 1]]);
   deepStrictEqual((await fetched).map(({ id }) => id), ["new"]);
+});
+
+/** The service was restarted: it answers with another node, which goes on with the sockets of the lost one. */
+async function restarted(s) {
+  const restored = next(s.moorage, "restored");
+  const line = await s.peer.greeted({ session: "T", node: "M", recovery: 1, keeps: true });
+  deepStrictEqual(await restored, [false]);
+  return line;
+}
+
+const numberOf = (frame) => frame.at(-1);
+
+test("what an app emits while a node is away reaches its successor, then is handed over, and nothing of it comes twice", async (t) => {
+  const s = await stage(t, () => {}, { recovery: 1, keeps: true });
+  s.io.emit("not acknowledged");
+  await s.line.numbered();
+  await cut(s);
+  for (const event of ["one", "two"]) s.io.emit(event);
+  const frames = await framesSoFar(s.io, await restarted(s));
+  deepStrictEqual(
+    frames.map((frame) => (frame[0] === UNFINISHED ? [UNFINISHED, ...frame.slice(1, 5), numberOf(frame[5])] : [frame[0], numberOf(frame)])),
+    [
+      [EMIT, 2],
+      [EMIT, 3],
+      [UNFINISHED, "N", "S", 1, 0, 1],
+      [UNFINISHED, "N", "S", 2, 0, 2],
+      [UNFINISHED, "N", "S", 2, 1, 3],
+      [SETTLED, 3],
+    ],
+  );
+});
+
+test("a queue that was nearly full while a node was away has room for what is sent and handed over", async (t) => {
+  const s = await stage(t, () => {}, { recovery: 1, keeps: true }, { maxQueueBytes: 10_000 });
+  await cut(s);
+  for (let count = 0; count < 9; count += 1) s.io.emit("x".repeat(1_000));
+  const frames = await framesSoFar(s.io, await restarted(s));
+  deepStrictEqual(frames.map(([type]) => type), [...Array(9).fill(EMIT), ...Array(9).fill(UNFINISHED), SETTLED]);
+  deepStrictEqual(s.errors, []);
 });

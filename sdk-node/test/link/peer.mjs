@@ -119,10 +119,10 @@ export class Line {
   }
 
   /** Reads the hello and answers it. */
-  async greet({ session = "S", resumed = false, received = 0, node = "N", recovery = 0, ...more } = {}) {
+  async greet({ session = "S", resumed = false, received = 0, node = "N", recovery = 0, keeps = false, ...more } = {}) {
     const { window, maxBatch, keepalive, grace } = { ...HELLO, ...more };
     this.hello = (await this.batch())[2][0];
-    this.raw([0, 0, [[0, 1, "peer", session, resumed, received, window, maxBatch, keepalive, grace, "chat", node, 0, recovery]]]);
+    this.raw([0, 0, [[0, 1, "peer", session, resumed, received, window, maxBatch, keepalive, grace, "chat", node, 0, recovery, keeps]]]);
     return this.hello;
   }
 

@@ -1,6 +1,7 @@
-// An app server (its command line: the last arguments), and stock clients at the first of two nodes. That node is killed
+// App servers (their command line: the last arguments), and stock clients at the first of two nodes. That node is killed
 // while everything is being emitted to; the clients reconnect at the second one. Prints what they got.
 //
+// APPS in the environment is the number of app servers, 1 if it is missing.
 // Arguments: URL of the first node and its process id, URL of the second node, number of clients, then the app server.
 
 import { spawn } from "node:child_process";
@@ -13,14 +14,27 @@ const [first, pid, second, count, ...command] = process.argv.slice(2);
 const require = createRequire(new URL("../../../sdk-node/package.json", import.meta.url));
 const { io: connect } = require("socket.io-client");
 
-const app = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
-const answers = createInterface({ input: app.stdout })[Symbol.asyncIterator]();
-const answer = async () => JSON.parse((await answers.next()).value);
-const tell = async (order) => {
-  app.stdin.write(`${order}\n`);
-  return await answer();
-};
-await answer();
+class App {
+  #process = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
+  #answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+
+  async answer() {
+    return JSON.parse((await this.#answers.next()).value);
+  }
+
+  async tell(order) {
+    this.#process.stdin.write(`${order}\n`);
+    return await this.answer();
+  }
+
+  kill() {
+    this.#process.kill();
+  }
+}
+
+const apps = Array.from({ length: Number(process.env.APPS ?? 1) }, () => new App());
+await Promise.all(apps.map((app) => app.answer()));
+const tell = (order) => Promise.all(apps.map((app) => app.tell(order)));
 
 const clients = Array.from({ length: Number(count) }, (_, place) => {
   const transports = place % 2 ? ["polling"] : ["websocket"];
@@ -34,24 +48,27 @@ const clients = Array.from({ length: Number(count) }, (_, place) => {
   });
   // Without an answer, so the service has to ask again.
   socket.on("ask", (_number, _answer) => (got.asked += 1));
-  for (const kind of ["news", "all", "direct"]) socket.on(kind, (number) => got[kind].push(number));
+  for (const kind of ["news", "all", "direct"]) socket.on(kind, (number, app) => got[kind].push({ number, app }));
   return { socket, got };
 });
 await Promise.all(clients.map(({ socket }) => once(socket, "connect")));
-while ((await tell("served")).served < clients.length) await sleep(10);
+const served = async () => (await tell("served")).reduce((sum, { served }) => sum + served, 0);
+while ((await served()) < clients.length) await sleep(10);
 
 await tell("begin");
 for (let direct = 0; direct < 20; direct += 1) {
   await tell("direct");
   await sleep(10);
 }
-const last = await tell("counts");
-while (clients.some(({ got }) => got.direct.length < last.direct)) await sleep(10);
+const [{ direct: sentDirect }] = await tell("counts");
+while (clients.some(({ got }) => got.direct.length < sentDirect)) await sleep(10);
+// True if a client has the last event of each app server.
+const isThere = (got, counts) => counts.every(({ number, app }) => got.some((each) => each.app === app && each.number === number));
 if (process.env.ASK) {
   // The last event before the loss has an ack, so no later offset tells that the client has got it.
   await tell("stop");
-  const { number } = await tell("counts");
-  while (clients.some(({ got }) => got.all.at(-1) !== number)) await sleep(10);
+  const counts = await tell("counts");
+  while (clients.some(({ got }) => !isThere(got.all, counts))) await sleep(10);
   await tell("ask");
   while (clients.some(({ got }) => !got.asked)) await sleep(10);
 }
@@ -63,19 +80,25 @@ while (clients.some(({ got }) => got.ids.length < 2) && Date.now() < end) await 
 await sleep(200);
 await tell("stop");
 await tell("emit");
-const { number, direct, recovered, faults } = await tell("counts");
-while (clients.some(({ got }) => got.all.at(-1) !== number || got.news.at(-1) !== number) && Date.now() < end) await sleep(20);
+const counts = await tell("counts");
+while (clients.some(({ got }) => !isThere(got.all, counts) || !isThere(got.news, counts)) && Date.now() < end) await sleep(20);
 
-const inOrder = (numbers, last) => numbers.length === last && numbers.every((each, place) => each === place + 1);
+const inOrder = (got, last, app) => {
+  const numbers = got.filter((each) => each.app === app).map(({ number }) => number);
+  return numbers.length === last && numbers.every((each, place) => each === place + 1);
+};
+const whole = (got) => counts.every(({ number, app }) => inOrder(got, number, app));
 const found = clients.map(({ got }) => ({
   same: new Set(got.ids).size === 1,
   recoveries: got.recoveries,
-  news: inOrder(got.news, number),
-  all: inOrder(got.all, number),
-  direct: inOrder(got.direct, direct),
+  news: whole(got.news),
+  all: whole(got.all),
+  // One app server has the client.
+  direct: inOrder(got.direct, sentDirect, got.direct[0]?.app),
   asked: got.asked === (process.env.ASK ? 2 : 0),
 }));
 const odd = clients.filter((_, place) => !Object.values(found[place]).every((each) => each === true || each === 1)).map(({ got }) => got);
-console.log(JSON.stringify({ number, found, recovered, faults, odd: odd.slice(0, 1) }));
-app.kill();
+const [recovered, faults] = [counts.flatMap(({ recovered }) => recovered), counts.flatMap(({ faults }) => faults)];
+console.log(JSON.stringify({ counts, found, recovered, faults, odd: odd.slice(0, 1) }));
+for (const app of apps) app.kill();
 process.exit(0);

@@ -25,11 +25,12 @@ io.on("connection", (socket) => {
   socket.on("disconnect", () => served.delete(socket.id));
 });
 
-const counts = { number: 0, direct: 0 };
+const app = String(process.pid);
+const counts = { app, number: 0, direct: 0 };
 function emit() {
   counts.number += 1;
-  io.to("news").emit("news", counts.number);
-  io.emit("all", counts.number);
+  io.to("news").emit("news", counts.number, app);
+  io.emit("all", counts.number, app);
 }
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 let timer;
@@ -38,7 +39,7 @@ const commands = {
   emit: () => emit(),
   direct: () => {
     counts.direct += 1;
-    for (const socket of served.values()) socket.emit("direct", counts.direct);
+    for (const socket of served.values()) socket.emit("direct", counts.direct, app);
   },
   ask: () => {
     for (const socket of served.values()) socket.timeout(30_000).emit("ask", 1, () => {});

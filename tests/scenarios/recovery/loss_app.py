@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from moorage.sdk import use_moorage, use_moorage_sync
 
 CONNECTION_STRING, MODE, QUIET = sys.argv[1:4]
 OPTIONS: Any = {"max_disconnection_duration": 60, "quiet": QUIET == "quiet"}
+APP = str(os.getpid())
 counts = {"number": 0, "direct": 0}
 recovered: list[dict[str, Any]] = []
 served: set[str] = set()
@@ -48,8 +50,8 @@ async def aio() -> None:
 
     async def emit() -> None:
         counts["number"] += 1
-        await sio.emit("news", counts["number"], to="news")
-        await sio.emit("all", counts["number"])
+        await sio.emit("news", (counts["number"], APP), to="news")
+        await sio.emit("all", (counts["number"], APP))
 
     async def keep_emitting() -> None:
         while True:
@@ -90,13 +92,13 @@ def answer(line: str) -> object:
     elif line == "served":
         return {"served": len(served)}
     elif line == "counts":
-        return {**counts, "recovered": recovered, "faults": []}
+        return {"app": APP, **counts, "recovered": recovered, "faults": []}
     return None
 
 
 async def direct_aio(sio: Any) -> None:
     for sid in tuple(served):
-        await sio.emit("direct", counts["direct"], to=sid)
+        await sio.emit("direct", (counts["direct"], APP), to=sid)
 
 
 async def ask_aio(sio: Any) -> None:
@@ -128,8 +130,8 @@ def threads() -> None:
     def emit() -> None:
         with lock:
             counts["number"] += 1
-            sio.emit("news", counts["number"], to="news")
-            sio.emit("all", counts["number"])
+            sio.emit("news", (counts["number"], APP), to="news")
+            sio.emit("all", (counts["number"], APP))
 
     def keep_emitting() -> None:
         while True:
@@ -147,7 +149,7 @@ def threads() -> None:
         elif line == "direct":
             counts["direct"] += 1
             for sid in tuple(served):
-                sio.emit("direct", counts["direct"], to=sid)
+                sio.emit("direct", (counts["direct"], APP), to=sid)
             say(None)
         elif line == "ask":
             for sid in tuple(served):

@@ -64,13 +64,15 @@ def test_clients_of_a_killed_node_are_resumed_at_another_one(tmp_path: Path, kin
         check(done.stdout, done.stderr, second)
 
 
-@pytest.mark.parametrize(("kind", "sign"), [("node", "SIGKILL"), ("aio", "SIGTERM")])
-def test_clients_of_a_single_node_are_resumed_after_its_restart(tmp_path: Path, kind: str, sign: str) -> None:
+@pytest.mark.parametrize(("kind", "sign", "apps"), [("node", "SIGKILL", "2"), ("aio", "SIGTERM", "1")])
+def test_clients_of_a_single_node_are_resumed_after_its_restart(
+    tmp_path: Path, kind: str, sign: str, apps: str
+) -> None:
     flags = (f"--port={free_port()}", "--set=recovery.store=file", f"--set=recovery.folder={tmp_path}")
     with MoorageProcess(*flags, "--set=shutdown.lb_wait=0") as first:
         command = ["node", str(HERE / "loss.mjs"), first.url, str(first.pid), first.url, str(CLIENTS)]
         command += app_server(kind, first.connection_string, "")
-        environment = {**os.environ, "SIGNAL": sign}
+        environment = {**os.environ, "SIGNAL": sign, "APPS": apps}
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         ) as program:
