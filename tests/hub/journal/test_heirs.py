@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from moorage.hub.journal.estate import HubEstate
-from moorage.hub.journal.heirs import HAND_OVER_SECONDS, RETURN_SECONDS
+from moorage.hub.journal.heirs import BACK_SECONDS, HAND_OVER_SECONDS, RETURN_SECONDS
 from moorage.hub.journal.pages import Pages
 from moorage.hub.recovery.causes import DROPPED, OFFSET
 from moorage.hub.recovery.moves import Expected
@@ -197,6 +197,21 @@ def test_a_node_that_was_restarted_waits_for_its_app_servers(lost: Keeper) -> No
     client.save(b"")
     client.come_back()
     assert [event[2] for event in client.events] == [1]
+
+
+def test_a_node_that_was_restarted_waits_for_the_second_app_server(lost: Keeper) -> None:
+    """It may be waiting for its next attempt. The sockets would lack what it hands over."""
+    lost.client()
+    again = Keeper()
+    again.world.hub().recovery = None
+    again.heirs.expect("lost")
+    finished(again.heirs.read("lost", Pages(lost.pages)))
+    again.server.instance = "another"
+    again.recoverable(again.server)
+    again.tick(HAND_OVER_SECONDS + 1)
+    assert again.heirs.waits("lost")
+    again.tick(BACK_SECONDS)
+    assert not again.heirs.waits("lost")
 
 
 def test_a_node_that_was_restarted_without_app_servers(lost: Keeper) -> None:

@@ -37,6 +37,9 @@ from moorage.wire.socketio import CONNECT_ERROR, DISCONNECT, parse_header
 HAND_OVER_SECONDS: Final = 5.0
 """How long app servers may take. An app server that is linked elsewhere only, and lives, takes longer: the
 sockets are not recovered then."""
+BACK_SECONDS: Final = 10.0
+"""How long the app servers of a node that was restarted may take after the first one: they try again every
+five seconds at the latest. One that comes later has sent something that is missing, and nobody knows it."""
 RETURN_SECONDS: Final = 60.0
 """Seconds for which a node that was restarted waits for the first app server of a hub."""
 REMEMBERED: Final = 1_000
@@ -212,7 +215,7 @@ class Heirs:
             if lost.without_hub and not lost.open:
                 self._begin(lost, hub, recovery)
                 if not lost.without_hub:
-                    lost.until = self._clock() + HAND_OVER_SECONDS
+                    lost.until = self._clock() + BACK_SECONDS
                     self._ask(node, lost)
 
     def give_up(self, node: str, *, unread: bool) -> None:
