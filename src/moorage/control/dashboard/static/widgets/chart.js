@@ -26,7 +26,7 @@ export function chart({ title, series, format, axis = format, ticks, note = "" }
     const legend = series.length > 1 && h("span", { class: `legend ${tone}` }, label);
     return { value, element: h("span", { class: "figure" }, value, legend) };
   });
-  const place = h("div", { class: "plot", role: "img" });
+  const place = h("div", { class: "plot", role: "img", "aria-label": summary(title, series, [], format) });
   const element = h(
     "section",
     { class: "panel chart", "aria-label": title },
