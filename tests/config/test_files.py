@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -109,17 +108,16 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
         (".toml", "a = " + "[" * 300_000),
     ],
 )
-def test_deep_nesting_costs_no_time(suffix: str, text: str) -> None:
-    began = time.process_time()
+def test_deep_nesting_is_refused_before_the_end_is_read(suffix: str, text: str) -> None:
+    # The last line is a fault of another kind, which a reader of the whole text would report.
     with pytest.raises(ConfigError, match="nested too deeply"):
-        parse_text(text, suffix, "x")
-    assert time.process_time() - began < 0.5
+        parse_text(f"{text}\n@}}", suffix, "x")
 
 
-def test_many_keys_cost_little_time() -> None:
-    began = time.process_time()
-    parse_text(json.dumps({str(number): number for number in range(100_000)}), ".json", "x")
-    assert time.process_time() - began < 2
+def test_many_keys_are_read() -> None:
+    # Comparing each key with all others takes longer than the time limit of a test.
+    many = {str(number): number for number in range(400_000)}
+    assert parse_text(json.dumps(many), ".json", "x") == many
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
