@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -50,7 +52,25 @@ async def test_a_stop_does_not_wait_for_a_collector_that_hangs(silent: list[str]
     began = time.monotonic()
     await made.stop()
     assert LAST_SECONDS <= time.monotonic() - began < LAST_SECONDS + 5
-    assert silent == ["/v1/metrics"]
+    assert sorted(silent) == ["/v1/metrics", "/v1/traces"]
+
+
+async def test_nothing_is_tried_again_after_a_stop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        before = set(threading.enumerate())
+        made = sender(BOTH)
+        made.start()
+        assert made.spans is not None
+        made.spans.begin("a", {}).end("handled")
+        await made.stop()
+        for thread in set(threading.enumerate()) - before:
+            await asyncio.to_thread(thread.join, 5)
+            assert not thread.is_alive(), thread.name
+    assert "already shutdown" not in caplog.text
 
 
 async def test_nothing_is_sampled_at_ratio_0(silent: list[str]) -> None:

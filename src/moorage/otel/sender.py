@@ -44,11 +44,13 @@ class Sender:
         self._resource = Resource.create(dict(named.attributes))
         self._exporter: OTLPMetricExporter | None = None
         self._task: asyncio.Task[None] | None = None
+        self._span_exporter: Exporter | None = None
         self._processor: BatchSpanProcessor | None = None
         self.spans: OtelSpans | None = None
         """Makes the spans of sampled events; None if nothing is sampled."""
         if telemetry.ratio:
-            self._processor = BatchSpanProcessor(Exporter(self._resource))
+            self._span_exporter = Exporter(self._resource)
+            self._processor = BatchSpanProcessor(self._span_exporter)
             self.spans = OtelSpans(self._processor, telemetry.ratio)
 
     def start(self) -> None:
@@ -70,19 +72,21 @@ class Sender:
 
     async def stop(self) -> None:
         """Send what is left, if the collector takes it at once."""
+        last = [self._send()] if self._task is not None else []
+        if self._task is not None:
+            self._task.cancel()
+        if self._processor is not None:
+            last.append(_in_thread(self._processor.shutdown))
         try:
             async with asyncio.timeout(LAST_SECONDS):
-                if self._task is not None:
-                    self._task.cancel()
-                    await self._send()
-                if self._processor is not None:
-                    await _in_thread(self._processor.shutdown)
+                await asyncio.gather(*last)
         except TimeoutError:
             pass
         finally:
-            if self._exporter is not None:
-                # It would try again for ten seconds.
-                self._exporter.shutdown()
+            # They would try again for ten seconds, each in its thread.
+            for exporter in (self._exporter, self._span_exporter):
+                if exporter is not None:
+                    exporter.shutdown()
 
 
 async def _in_thread(call: Callable[[], object]) -> None:

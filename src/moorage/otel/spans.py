@@ -51,6 +51,7 @@ class Exporter(OTLPSpanExporter):
 
     def __init__(self, resource: Resource) -> None:
         super().__init__()
+        self._ended = False
         empty = ReadableSpan(
             "", _SAMPLED, resource=resource, instrumentation_scope=InstrumentationScope(SCOPE, __version__)
         )
@@ -64,6 +65,12 @@ class Exporter(OTLPSpanExporter):
         # The base has no public way for bytes. A test sends to a receiver, and the version is pinned.
         sent = self._client.export(encoding.request(self._resource, self._scope, encoded))
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """End the attempts that are under way. May be called again: the base would log a warning."""
+        if not self._ended:
+            self._ended = True
+            self._client.shutdown()
 
 
 class OtelSpan:
