@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+import socketio.client
 from hypothesis import is_hypothesis_test
 
 from tests.support.examples import load_profiles
 from tests.support.service import MoorageProcess
 
 load_profiles()
+
+# A stock client that waits for its next attempt draws a random number in its thread. Hypothesis fails if the
+# state of Python's own generator changes while it draws.
+socketio.client.random = random.Random()
 
 PACKAGE = Path(__file__).parents[1] / "src" / "moorage"
 UNMEASURED = ("alone", "browser", "node", "slow")
