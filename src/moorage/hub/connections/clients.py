@@ -147,8 +147,7 @@ class Clients:
     # -- app servers --------------------------------------------------------------------------
 
     def drop_server(self, hub: Hub, server: AppServer, *, lost: bool = True) -> None:
-        """An app server's grace time is over, or it has left by itself (`lost` is False). Clients that do not
-        move are closed, and reconnect to another one."""
+        """Its grace time is over, or it has left (`lost` is False). Clients that do not move are closed."""
         server.up = False
         hub.servers.remove(server)
         self.bursts.pop(server, None)
@@ -195,8 +194,8 @@ class Clients:
     # -- a connection's life ------------------------------------------------------------------
 
     def connect(self, hub_name: str, handshake: Handshake, opening: Opening[Connection]) -> Connection:
-        """A client asks for a session. Raises `RefusedError` where it can be refused at once; else
-        `opening` gets the app server's answer, later or within this call."""
+        """A client asks for a session. `opening` gets the answer, perhaps within this call. Raises
+        `RefusedError` if it can be refused at once."""
         try:
             hub, server = self._admit(hub_name, handshake)
         except PeerError as error:

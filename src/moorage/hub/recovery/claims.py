@@ -54,7 +54,6 @@ from moorage.wire.socketio import Header, is_json
 SAVE_SECONDS: Final = 5.0
 """How long a claim waits for the socket's data, which its app server sends after the end of the former
 connection."""
-
 EPOCH: Final = 8
 """Characters of the random name of a delivery log."""
 
