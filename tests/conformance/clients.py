@@ -35,15 +35,16 @@ class ClientProcess(Program):
 class Client:
     """One socket. `opening` is its pending connect."""
 
-    def __init__(self, program: ClientProcess, number: int, ns: str, opening: Future[Any]) -> None:
+    def __init__(self, program: ClientProcess, number: int, ns: str, do: str, **fields: Any) -> None:
+        """Starts the command `do`, which opens the socket as `number`."""
         self.program = program
         self.number = number
         self.ns = ns
-        self.opening = opening
+        self._read = program.mark  # before the command: its first events may come at once
+        self.opening = program.start(do, ns=ns, **fields)
         self.sid = ""
         self.connection = ""
         """The Engine.IO session's id."""
-        self._read = program.mark
 
     def connected(self) -> Client:
         """Wait until it is connected. Raises `Refused` with the `connect_error`."""
@@ -78,8 +79,7 @@ class Client:
     def enter(self, ns: str, auth: Any = None) -> Client:
         """A socket in another namespace, on the same connection."""
         number = self.program.number()
-        opening = self.program.start("enter", client=self.number, ns=ns, auth=auth, **{"as": number})
-        return Client(self.program, number, ns, opening)
+        return Client(self.program, number, ns, "enter", client=self.number, auth=auth, **{"as": number})
 
     def state(self) -> dict[str, Any]:
         """The current `connected`, `sid` and `transport`."""

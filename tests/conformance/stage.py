@@ -232,15 +232,16 @@ class Stage:
         if auth is not None:
             options["auth"] = auth
         options.setdefault("path", f"/clients/socketio/hubs/{self.hub}")
-        opening = program.start(
+        return Client(
+            program,
+            number,
+            ns,
             "open",
             client=number,
             url=self.service.url,
-            ns=ns,
             transports=TRANSPORTS[transport or self.transport],
             options=options,
         )
-        return Client(program, number, ns, opening)
 
     def client(self, **options: Any) -> Client:
         """A client whose connect its app server has reported. Raises `Refused`."""
