@@ -207,7 +207,7 @@ def test_emits_that_are_lost_between_nodes_leave_no_silent_hole() -> None:
         nats.start()
         scene.cluster.together()
         until(lambda: two.metric("moorage_recovery_incomplete_total") == CLIENTS, "these sockets end")
-        # The clients hear of their end later than the node counts it, so it is no proof that all are connected.
+        # The clients hear of their end later than the node counts it.
         until(lambda: sum(scene.fresh()) == 4 * CLIENTS, "they have new sockets")
         assert scene.fresh() == [1] * CLIENTS + [2] * CLIENTS + [1] * CLIENTS
         assert one.metric("moorage_recovery_incomplete_total") == 0
