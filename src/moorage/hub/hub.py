@@ -11,8 +11,8 @@ from moorage.engine.session import EngineSession
 from moorage.hub.invokes import Questions
 from moorage.hub.outbox import Flusher, Outbox
 from moorage.hub.ports import AppLink, AppMover, AppPeer, Members, Owner, Returns
-from moorage.hub.recovery.state import Recovery
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.sockets.state import Recovery
+from moorage.hub.recovery.sockets.track import Track
 from moorage.hub.rooms import Directory
 from moorage.hub.settings import Limits
 from moorage.hub.tallies import Tally

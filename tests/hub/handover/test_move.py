@@ -6,7 +6,7 @@ from moorage.hub.handover.move import Move
 from moorage.hub.handover.sockets import Left, Made
 from moorage.hub.hub import Client, Connection
 from moorage.hub.ports import Recovered
-from moorage.hub.recovery.state import Recovery
+from moorage.hub.recovery.sockets.state import Recovery
 from moorage.hub.settings import Limits, RecoverySettings
 from moorage.wire.commands import LeaveNamespace, Selection
 from moorage.wire.groups import namespace_group, room_group

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.hub.hub import Connection
-from moorage.hub.recovery.away import Away
+from moorage.hub.recovery.sockets.away import Away
 from moorage.hub.settings import Limits
 from moorage.hub.turns import Job
 from moorage.wire.commands import (

@@ -8,9 +8,9 @@ import pytest
 
 from moorage.hub.recovery.claims import SAVE_SECONDS
 from moorage.hub.recovery.counts import Counts
-from moorage.hub.recovery.log import DeliveryLog, Entry
-from moorage.hub.recovery.replay import missed_by
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.sockets.log import DeliveryLog, Entry
+from moorage.hub.recovery.sockets.replay import missed_by
+from moorage.hub.recovery.sockets.track import Track
 from moorage.hub.settings import HubSettings, RecoverySettings
 from moorage.wire.commands import EVERYONE, JoinGroups, LeaveNamespace, Selection
 from moorage.wire.filters.compiled import Filter
@@ -204,7 +204,7 @@ def test_where_a_socket_is() -> None:
     world = World()
     world.server(peer=RecordingPeer())
     plain = world.client("/")
-    assert world.node.claims.where(plain, "/") is plain
+    assert world.node.claims.quiet.where(plain, "/") is plain
 
 
 def test_more_changes_of_groups_than_are_kept(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.hub.recovery.losses import CONNECTION, LOOKED_AT, MANY, Losses, lanes_of
-from moorage.hub.recovery.replay import EVERYONE, USER
+from moorage.hub.recovery.sockets.replay import EVERYONE, USER
 from moorage.hub.turns import AT_ONCE
 from moorage.wire.commands import Invoke, LeaveGroups, Selection, Send, SendToConnection
 from moorage.wire.filters.compiled import Filter

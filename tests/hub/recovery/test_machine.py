@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from moorage.hub.hub import AppServer
-from moorage.hub.recovery.replay import can_return, missed_by
+from moorage.hub.recovery.sockets.replay import can_return, missed_by
 from moorage.hub.settings import HubSettings
 from moorage.wire.commands import (
     CloseConnections,

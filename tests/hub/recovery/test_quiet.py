@@ -69,8 +69,8 @@ def test_the_socket_goes_on_with_the_new_connection(stage: Stage) -> None:
     assert b'430["ack"]' in client.packets
     assert stage.link.packets(client.connection) == [b'42["from the client"]']
     claims = world.node.claims
-    assert claims.where(former, "/") is client.connection
-    assert claims.where(former, "/ns") is former
+    assert claims.quiet.where(former, "/") is client.connection
+    assert claims.quiet.where(former, "/ns") is former
     assert ends(stage) == []
     stage.link.take()
     assert ends(stage) == [(former.id, "transport-lost")]
@@ -103,7 +103,7 @@ def test_groups_change_while_it_is_away(stage: Stage) -> None:
     client = stage.client()
     former = client.connection
     client.lose(save=None)
-    assert world.node.claims.where(former, "/") is former
+    assert world.node.claims.quiet.where(former, "/") is former
     world.execute(JoinGroups(HUB, Selection(connection=former.id), (room_group("/", "new"),), quiet=True))
     world.emit(room("new"), b'42["missed"]')
     client.come_back(answer=False)

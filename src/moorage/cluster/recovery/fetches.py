@@ -28,7 +28,7 @@ from moorage.hub.node import Node
 from moorage.hub.ports import Wanted
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED, UNSTORED
 from moorage.hub.recovery.moves import Expected, Gifts, Given
-from moorage.hub.recovery.state import Recovery
+from moorage.hub.recovery.sockets.state import Recovery
 from moorage.wire.cluster.messages import Envelope
 from moorage.wire.ids import incarnation_of
 from moorage.wire.recovery.moving import Asked, Denied, Kept, More, Offered, Pushed, Take, Taken

@@ -16,7 +16,7 @@ from moorage.cluster.homes import Via
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
 from moorage.hub.recovery.losses import Losses, lanes_of
-from moorage.hub.recovery.replay import EVERYONE
+from moorage.hub.recovery.sockets.replay import EVERYONE
 from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.commands import Command, Invoke, Send, SendToConnection
 from moorage.wire.reasons import EVENTS_LOST

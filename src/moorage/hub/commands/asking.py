@@ -15,7 +15,7 @@ from moorage.hub.connections.clients import Clients
 from moorage.hub.connections.fanout import Delivery
 from moorage.hub.hub import AppServer, Client, Connection, Hub
 from moorage.hub.ports import Answers, AppPeer
-from moorage.hub.recovery.sending import Sending
+from moorage.hub.recovery.sockets.sending import Sending
 from moorage.hub.turns import STEP, Job, finished
 from moorage.wire import engineio, socketio
 from moorage.wire.commands import FetchSockets, Found, Invoke, Outcome, Selection, TellServers

@@ -12,7 +12,7 @@ from moorage.hub.connections.clients import Clients
 from moorage.hub.connections.fanout import Delivery, Encoded, push
 from moorage.hub.handover.move import Move
 from moorage.hub.hub import Connection
-from moorage.hub.recovery.state import Recovery
+from moorage.hub.recovery.sockets.state import Recovery
 from moorage.hub.turns import Job
 from moorage.wire import engineio, socketio
 from moorage.wire.errors import PeerError
@@ -124,7 +124,7 @@ def _deliver_away(clients: Clients, former: Connection, payload: bytes) -> None:
     for part in parts_of(payload):
         packets = part.packets
         if packets == engineio.CLOSE:
-            clients.claims.close(former)
+            clients.claims.quiet.close(former)
             continue
         try:
             header = socketio.parse_header(packets.partition(engineio.RS)[0])

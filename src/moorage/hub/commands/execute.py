@@ -26,7 +26,7 @@ from moorage.hub.connections.quotas import check_rooms
 from moorage.hub.hub import Client, Connection, Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
-from moorage.hub.recovery.sending import Sending
+from moorage.hub.recovery.sockets.sending import Sending
 from moorage.hub.rooms import check_groups
 from moorage.hub.turns import STEP, Job
 from moorage.wire.commands import (

@@ -301,7 +301,7 @@ class Clients:
         if session.state == State.CLOSED:
             # The end of the transport is told here, too, when the session has ended for another reason.
             if connection.tracks is not None and who == "app":
-                self.claims.close(connection)
+                self.claims.quiet.close(connection)
             return
         session.step(Step.CLOSE)
         hub = connection.hub

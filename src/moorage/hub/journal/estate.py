@@ -10,14 +10,14 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from moorage.hub.journal.pages import Pages
-from moorage.hub.recovery.carried import Carried
 from moorage.hub.recovery.commands import Change, apply, recorded
 from moorage.hub.recovery.counts import Counts
-from moorage.hub.recovery.log import Entry
-from moorage.hub.recovery.replay import missed_by, position_of, start_of
-from moorage.hub.recovery.sending import Sending
-from moorage.hub.recovery.state import Recovery
-from moorage.hub.recovery.track import Claim, Track
+from moorage.hub.recovery.sockets.carried import Carried
+from moorage.hub.recovery.sockets.log import Entry
+from moorage.hub.recovery.sockets.replay import missed_by, position_of, start_of
+from moorage.hub.recovery.sockets.sending import Sending
+from moorage.hub.recovery.sockets.state import Recovery
+from moorage.hub.recovery.sockets.track import Claim, Track
 from moorage.hub.rooms import Directory
 from moorage.hub.settings import RecoverySettings
 from moorage.hub.turns import Job

@@ -19,8 +19,8 @@ from moorage.hub.journal.estate import HubEstate, written_once_more
 from moorage.hub.journal.inherited import Inherited
 from moorage.hub.journal.pages import Pages
 from moorage.hub.recovery.commands import Change
-from moorage.hub.recovery.state import Recovery
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.sockets.state import Recovery
+from moorage.hub.recovery.sockets.track import Track
 from moorage.hub.settings import RecoverySettings
 from moorage.hub.turns import Job
 from moorage.wire.commands import (

@@ -4,8 +4,8 @@ is known from where on."""
 from __future__ import annotations
 
 from moorage.hub.journal.estate import HubEstate
-from moorage.hub.recovery.carried import Carried, missed
-from moorage.hub.recovery.log import Entry
+from moorage.hub.recovery.sockets.carried import Carried, missed
+from moorage.hub.recovery.sockets.log import Entry
 from moorage.wire.recovery.moving import Segment
 from moorage.wire.recovery.offsets import parse_offset
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from moorage.hub.journal.journal import Journal
-from moorage.hub.recovery.log import Entry
-from moorage.hub.recovery.sending import Sending
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.sockets.log import Entry
+from moorage.hub.recovery.sockets.sending import Sending
+from moorage.hub.recovery.sockets.track import Track
 from moorage.wire.groups import prefix_of
 from moorage.wire.recovery import journal as wire
 

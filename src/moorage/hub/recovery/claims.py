@@ -5,10 +5,7 @@ nothing."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Final
-
-import orjson
 
 from moorage.engine.peer import Connect
 from moorage.engine.upgrade import State
@@ -25,12 +22,13 @@ from moorage.hub.recovery.causes import (
     UNSUPPORTED,
 )
 from moorage.hub.recovery.counts import Counts
-from moorage.hub.recovery.log import Entry
-from moorage.hub.recovery.replay import again, can_return, missed_by, position_of, watch_acks
-from moorage.hub.recovery.state import Recovery
-from moorage.hub.recovery.track import Claim, Track
+from moorage.hub.recovery.quiet import Quiet, is_served, recovery_of
+from moorage.hub.recovery.sockets.log import Entry
+from moorage.hub.recovery.sockets.replay import again, can_return, missed_by, position_of, watch_acks
+from moorage.hub.recovery.sockets.state import Recovery
+from moorage.hub.recovery.sockets.track import Claim, Track
 from moorage.hub.settings import RecoverySettings
-from moorage.hub.turns import AT_ONCE, Job
+from moorage.hub.turns import Job
 from moorage.wire.engineio import RS
 from moorage.wire.groups import namespace_group, room_group, room_of
 from moorage.wire.reasons import (
@@ -68,7 +66,7 @@ Refused = Callable[[Connection, str, str], object]
 
 
 class Claims:
-    """The claims of all hubs of a node. `end` closes a connection."""
+    """The claims of all hubs of a node. `end` closes a connection. `goes_on`: see `quiet.Quiet`."""
 
     def __init__(
         self,
@@ -82,9 +80,9 @@ class Claims:
         """False for a `pid` that no node can have made."""
         self._clock = clock
         self._end = end
-        self._goes_on = goes_on
-        """Called with a connection, a namespace in which it has a socket now, and what its client gets."""
         self.counts = Counts()
+        self.quiet = Quiet(self.counts, goes_on)
+        """Connections whose end the app server does not know."""
         self.session_changed: Callable[[Hub, str, bool], object] = lambda hub, instance, up: None
         """Called for each session of an app server that begins or is over."""
         self.elsewhere: Elsewhere | None = None
@@ -96,8 +94,6 @@ class Claims:
         id."""
         self._fetching: dict[str, tuple[Connection, Connect]] = {}
         """Clients whose sockets come from other nodes, by the `pid`."""
-        self._away: dict[Connection, Reason] = {}
-        """Connections whose end the app server does not know, with the reason of the end."""
         self._waiting: dict[SocketTrack, Claim[Connection]] = {}
         """Claims of sockets whose data has not come yet."""
         self.refused: Refused = _nobody
@@ -126,7 +122,7 @@ class Claims:
                 hub.recovery = Recovery(
                     hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
                 )
-                hub.recovery.emptied = self._emptied
+                hub.recovery.emptied = self.quiet.emptied
         if linked:
             self.session_changed(hub, server.instance, True)
 
@@ -147,7 +143,7 @@ class Claims:
         asked = returning(connect.packet, connect.header)
         if asked is None:
             return False
-        recovery = _recovery(connection)
+        recovery = recovery_of(connection)
         track = recovery.find(asked.pid)
         elsewhere = None if connection.server.returns is None else self.elsewhere
         if track is None and elsewhere is not None and self.is_genuine(asked.pid):
@@ -183,9 +179,9 @@ class Claims:
 
     def _connect(self, connection: Connection, connect: Connect, asked: Return, unknown: str) -> bool:
         """As `connect`. `unknown` is the cause if the socket is not at this node."""
-        recovery = _recovery(connection)
+        recovery = recovery_of(connection)
         track = recovery.find(asked.pid)
-        if track is not None and track.quiet is not None and not _serves(track.quiet):
+        if track is not None and track.quiet is not None and not is_served(track.quiet):
             # Its turn in `lost` comes later.
             recovery.end(track)
             track = None
@@ -204,10 +200,10 @@ class Claims:
                 if track.quiet is not None and track.quiet.server is connection.server:
                     found = missed_by(recovery.log, track, after)
                     if found is not None:
-                        self._back(track, track.quiet, claim, found)
+                        self.quiet.back(track, track.quiet, claim, found)
                         return True
                 elif can_return(recovery.log, track, after):
-                    self._tell(track)
+                    self.quiet.tell(track)
                     self._claim(track, claim)
                     return True
                 cause = DROPPED
@@ -229,67 +225,15 @@ class Claims:
     def give(self, track: SocketTrack) -> None:
         """Another node asks for a socket: its connection ends, and its app server saves it."""
         self.end_former(track)
-        self._tell(track)
-
-    def _back(
-        self, track: SocketTrack, former: Connection, claim: Claim[Connection], found: list[Entry]
-    ) -> None:
-        """Quiet recovery: the socket goes on with the new connection. The app server may send to it by the
-        former one until it knows."""
-        connection = claim.connection
-        recovery, server = _recovery(connection), connection.server
-        assert server.returns is not None
-        recovery.claim(track, claim)
-        connection.session.peer.connected(track.namespace, track.sid)
-        recovery.resume(track, connection)
-        self.counts.resumed += 1
-        self.counts.replayed += len(found)
-        watch_acks(connection.session.peer, track, recovery.scribe)
-        server.returns.back(connection, track.namespace, track.sid, former)
-        server.link.taken(former, partial(recovery.forget, former, track))
-        head = b"40" if track.namespace == "/" else b"40%b," % track.namespace.encode()
-        answer = head + orjson.dumps({"sid": track.sid, "pid": track.pid})
-        self._goes_on(connection, track.namespace, RS.join([answer, *[entry.payload for entry in found]]))
-
-    def _tell(self, track: SocketTrack) -> None:
-        """The client of a connection that has quietly ended is back elsewhere: its app server is told now,
-        and saves the sockets."""
-        former = track.quiet
-        if former is not None:
-            for each in (former.tracks or {}).values():
-                if each.quiet is former:
-                    each.quiet, each.ended = None, former
-            self._emptied(former)
-
-    def _emptied(self, former: Connection) -> None:
-        """The app server is told of the end of a connection."""
-        former.tracks = None
-        former.server.link.closed(former, self._away.pop(former))
-
-    def close(self, former: Connection) -> None:
-        """The app server closes a client that is away."""
-        for track in tuple((former.tracks or {}).values()):
-            if track.quiet is former:
-                _recovery(former).end(track)
+        self.quiet.tell(track)
 
     def lost(self, hub: Hub, server: AppServer) -> Job[None]:
-        """An app server is gone, and with it the sockets of its clients that have quietly gone away."""
+        """An app server is gone."""
         self.session_changed(hub, server.instance, False)
-        for place, former in enumerate([each for each in self._away if each.server is server], 1):
-            self.close(former)
-            if place % AT_ONCE == 0:
-                yield False
-
-    def where(self, client: Client, namespace: str) -> Client:
-        """The connection that has the socket which the app server knows by this one."""
-        if isinstance(client, Connection) and client.tracks is not None:
-            track = client.tracks.get(namespace_group(namespace))
-            if track is not None and track.connection is not None:
-                return track.connection
-        return client
+        yield from self.quiet.lost(server)
 
     def _claim(self, track: SocketTrack, claim: Claim[Connection]) -> None:
-        _recovery(claim.connection).claim(track, claim)
+        recovery_of(claim.connection).claim(track, claim)
         if track.data is None:
             claim.deadline = self._clock() + SAVE_SECONDS
             self._waiting[track] = claim
@@ -321,7 +265,7 @@ class Claims:
     def answered(self, connection: Connection, packet: bytes, header: Header, sid: str) -> bytes | None:
         """The app server has answered a CONNECT. Returns what the client gets: the answer, and after it what
         it has missed. None if something that it has missed was dropped meanwhile."""
-        server, recovery = connection.server, _recovery(connection)
+        server, recovery = connection.server, recovery_of(connection)
         if server.returns is None:
             return packet
         namespace = header.namespace
@@ -357,12 +301,12 @@ class Claims:
         """The client or an app server has ended the socket, or its app server has refused it."""
         track = None if connection.tracks is None else connection.tracks.get(namespace_group(namespace))
         if track is not None:
-            _recovery(connection).end(track)
+            recovery_of(connection).end(track)
 
     def gone(self, connection: Connection, reason: Reason) -> bool:
         """A connection with recoverable sockets has ended. Returns True if its app server must not be told:
         there the sockets live on without their client."""
-        recovery = _recovery(connection)
+        recovery = recovery_of(connection)
         for track in tuple((connection.tracks or {}).values()):
             if track.claim is not None:
                 recovery.unclaim(track)
@@ -370,13 +314,7 @@ class Claims:
                     recovery.end(track)
             elif reason not in PARKING:
                 recovery.end(track)
-        server = connection.server
-        quiet = server.quiet and bool(connection.tracks) and not (server.draining or reason is DRAINING)
-        if quiet:
-            assert server.returns is not None
-            quiet = server.returns.parked(connection, reason)
-        if quiet:
-            self._away[connection] = reason
+        quiet = self.quiet.parks(connection, reason)
         recovery.park(connection, quiet=quiet)
         return quiet
 
@@ -405,7 +343,7 @@ class Claims:
                 del self._waiting[track]
             elif claim.deadline is not None and claim.deadline <= now:
                 del self._waiting[track]
-                _recovery(claim.connection).end(track)
+                recovery_of(claim.connection).end(track)
                 self._refuse(claim.connection, claim.connect, UNSAVED)
                 claim.connection.server.link.forward(claim.connection, claim.connect.packet)
 
@@ -420,17 +358,6 @@ def _not_here(server: AppServer, namespace: str, sid: str, data: bytes) -> None:
 
 def _nothing(track: SocketTrack) -> None:
     """Nobody needs it."""
-
-
-def _recovery(connection: Connection) -> Recovery[Connection]:
-    recovery = connection.hub.recovery
-    assert recovery is not None
-    return recovery
-
-
-def _serves(former: Connection) -> bool:
-    """True if the app server of a connection that has ended is there."""
-    return former.server in former.hub.servers.all()
 
 
 def _enter(connection: Connection, namespace: str, sid: str) -> None:

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.recovery.claims import SocketTrack
-from moorage.hub.recovery.state import Recovery
-from moorage.hub.recovery.track import matches
+from moorage.hub.recovery.sockets.state import Recovery
+from moorage.hub.recovery.sockets.track import matches
 from moorage.hub.rooms import check_groups, weight
 from moorage.hub.settings import Limits
 from moorage.hub.turns import STEP, Job

@@ -8,13 +8,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from moorage.hub.hub import Connection, Hub
-from moorage.hub.recovery.replay import EVERYONE, USER
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.sockets.replay import EVERYONE, USER
+from moorage.hub.recovery.sockets.track import Track
 from moorage.hub.turns import AT_ONCE, Intake, Job, Turns
 from moorage.wire.commands import Invoke, Send, SendToConnection
 
 CONNECTION: Final = "\0="
-"""Prefix of the name of the lane of one connection. Other names are in `replay`, or are groups."""
+"""Prefix of the name of the lane of one connection. Other names are in `sockets.replay`, or are groups."""
 MANY: Final = 1_000
 """Maximum number of groups of one emit. More of them count as everyone."""
 LOOKED_AT: Final = 500

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from moorage.hub.hub import Connection, Hub
-from moorage.hub.recovery.carried import missed
 from moorage.hub.recovery.causes import DROPPED, ELSEWHERE, FOREIGN, OFFSET, UNKNOWN, UNSAVED
-from moorage.hub.recovery.replay import can_return, identities, missed_by, position_of, start_of
-from moorage.hub.recovery.state import Recovery
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.sockets.carried import missed
+from moorage.hub.recovery.sockets.replay import can_return, identities, missed_by, position_of, start_of
+from moorage.hub.recovery.sockets.state import Recovery
+from moorage.hub.recovery.sockets.track import Track
 from moorage.wire.recovery.moving import Asked, Denied, More, Offered, Segment, Take, Taken
 from moorage.wire.recovery.offsets import parse_offset
 

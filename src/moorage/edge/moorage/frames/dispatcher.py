@@ -206,7 +206,7 @@ class Dispatcher:
     ) -> Job[None] | None:
         connection = self._server.numbered.get(frame.client) or self._server.numbered.away(frame.client)
         if connection is not None and self._server.hub.recovery is not None:
-            connection = self._node.claims.where(connection, frame.namespace)
+            connection = self._node.claims.quiet.where(connection, frame.namespace)
         if connection is None:
             self._done(frame, _NOBODY)
             return None

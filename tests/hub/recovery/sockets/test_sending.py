@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from moorage.hub.recovery.sending import Sending
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.sockets.sending import Sending
+from moorage.hub.recovery.sockets.track import Track
 from moorage.wire.commands import EVERYONE, Selection
 from tests.hub.fakes import World
 

@@ -7,8 +7,8 @@ from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
 from moorage.engine.peer import Connect
-from moorage.hub.recovery.carried import Carried
-from moorage.hub.recovery.log import Entry
+from moorage.hub.recovery.sockets.carried import Carried
+from moorage.hub.recovery.sockets.log import Entry
 from moorage.hub.rooms import Named
 from moorage.wire.commands import Found, Selection
 from moorage.wire.filters.evaluate import Subject

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from moorage.hub.recovery.log import TRIM_AT_ONCE
-from moorage.hub.recovery.state import ENDED_AT_ONCE
+from moorage.hub.recovery.sockets.log import TRIM_AT_ONCE
+from moorage.hub.recovery.sockets.state import ENDED_AT_ONCE
 from moorage.hub.settings import HubSettings
 from moorage.wire.commands import EVERYONE
 from moorage.wire.reasons import APP_CLOSED

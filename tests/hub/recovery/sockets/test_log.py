@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.hub.recovery.counts import Counts
-from moorage.hub.recovery.log import TRIM_AT_ONCE, DeliveryLog, Entry
+from moorage.hub.recovery.sockets.log import TRIM_AT_ONCE, DeliveryLog, Entry
 from moorage.hub.settings import RecoverySettings
 from moorage.wire.commands import EVERYONE
 

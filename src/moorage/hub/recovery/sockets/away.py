@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TypeVar
 
 from moorage.hub.ports import Interest
-from moorage.hub.recovery.track import Track, matches
+from moorage.hub.recovery.sockets.track import Track, matches
 from moorage.hub.rooms import Directory, MemberT, Rooms
 from moorage.hub.settings import RecoverySettings
 from moorage.wire.commands import Selection

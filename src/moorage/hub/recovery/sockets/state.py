@@ -4,28 +4,21 @@ parked, and the log of what they may have missed."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Callable, Collection
 from itertools import islice
-from typing import Final, Generic
-from weakref import WeakSet
+from typing import Final
 
-from moorage.hub.journal.scribe import Scribe
 from moorage.hub.ports import Interest
-from moorage.hub.recovery.away import Away, Beside
-from moorage.hub.recovery.carried import Carried
 from moorage.hub.recovery.counts import Counts
-from moorage.hub.recovery.log import DeliveryLog, Entry
-from moorage.hub.recovery.replay import EVERYONE, USER
-from moorage.hub.recovery.sending import Sending
-from moorage.hub.recovery.track import Claim, Track
-from moorage.hub.recovery.tracked import ConnectionT, TrackedRooms
+from moorage.hub.recovery.sockets.away import Beside
+from moorage.hub.recovery.sockets.carried import Carried
+from moorage.hub.recovery.sockets.log import DeliveryLog
+from moorage.hub.recovery.sockets.recording import Recording
+from moorage.hub.recovery.sockets.track import Claim, Track
+from moorage.hub.recovery.sockets.tracked import ConnectionT, TrackedRooms
 from moorage.hub.rooms import Directory, Rooms
 from moorage.hub.settings import RecoverySettings
-from moorage.wire.commands import Selection
-from moorage.wire.engineio import RS
-from moorage.wire.groups import namespace_group, prefix_of
-from moorage.wire.recovery.offsets import parts_of, with_offset
+from moorage.wire.groups import prefix_of
 
 ENDED_AT_ONCE: Final = 500
 """Maximum number of parked sockets whose time is over that one tick ends: 3 ms of work."""
@@ -33,8 +26,8 @@ SLACK: Final = 5.0
 """Seconds added to the heartbeat's times: after those a client that received nothing has been noticed."""
 
 
-class Recovery(Generic[ConnectionT]):
-    """All state of one hub. `now` is in seconds."""
+class Recovery(Recording[ConnectionT]):
+    """All state of one hub."""
 
     def __init__(
         self,
@@ -47,23 +40,14 @@ class Recovery(Generic[ConnectionT]):
         counts: Counts,
         now: float,
     ) -> None:
-        self.log = DeliveryLog(epoch, settings, counts)
+        super().__init__(DeliveryLog(epoch, settings, counts), directory, now)
         self.counts = counts
-        self.now = now
-        """The time of the last tick."""
         self.margin = SLACK
         """Seconds after which a client has received a packet, or its end has been noticed."""
         self._longest = 0.0
-        self._sendings: WeakSet[Sending] = WeakSet()
-        """A job that is given up takes its emit along."""
-        self._latest = b""
-        self.scribe: Scribe | None = None
-        """Writes everything down, if the node has a journal."""
         self._news = news
         self.emptied: Callable[[ConnectionT], object] = _nobody
         """Called when the last socket of a connection that has quietly ended is back, or has ended too."""
-        self._directory = directory
-        self.away: Away[ConnectionT] = Away()
         self._tracks: dict[str, Track[ConnectionT]] = {}
         self._private: dict[str, Track[ConnectionT]] = {}
         """By the socket's private room."""
@@ -317,111 +301,6 @@ class Recovery(Generic[ConnectionT]):
             track.changed(self.log.position, self.now, group, joined=joined, old=old, most=most)
             if self.scribe is not None and (track.pid in self._tracks or track.pid in self._lent):
                 self.scribe.changed(track, self.log.position, self.now, group, joined=joined)
-
-    # -- what is sent ---------------------------------------------------------------------------
-
-    def send(
-        self, to: Selection, payload: bytes, *, volatile: bool = False, source: str = "", number: int = 0
-    ) -> bytes:
-        """An emit is carried out: record its events. Returns the payload with their offsets."""
-        log, self._latest = self.log, payload
-        sent = []
-        for part in parts_of(payload):
-            packets = part.packets
-            if part.namespace and part.ack_id is None:
-                if volatile:
-                    packets = log.stamp(packets)
-                elif keys := self._keys(to, part.namespace):
-                    packets = with_offset(packets, log.next())
-                    entry = Entry(
-                        log.position, self.now, part.namespace, packets, to, source=source, number=number
-                    )
-                    log.add(entry, keys)
-                    if self.scribe is not None:
-                        self.scribe.event(entry, keys)
-            sent.append(packets)
-        return RS.join(sent)
-
-    def sending(self, to: Selection) -> Sending:
-        """The latest emit is going to be delivered in steps."""
-        stamp = partial(self.send, to, self._latest, volatile=True)
-        sending = Sending(to, self.log.position, stamp)
-        self._sendings.add(sending)
-        if self.scribe is not None:
-            self.scribe.steps(sending)
-        return sending
-
-    def asking(self, to: Selection, payload: bytes) -> Sending:
-        """The event that `ask` has recorded is going to be delivered in steps."""
-        sending = Sending(to, self.log.position, lambda: payload)
-        self._sendings.add(sending)
-        return sending
-
-    def ask(self, to: Selection, namespace: str, payload: bytes, ack_id: int) -> None:
-        """Record an event with one ack id for all. Nobody waits for the acks of clients that come back,
-        so these may get it again."""
-        if keys := self._keys(to, namespace):
-            self.log.next()
-            entry = Entry(self.log.position, self.now, namespace, payload, to, ack_id=ack_id)
-            self.log.add(entry, keys)
-            if self.scribe is not None:
-                self.scribe.event(entry, keys)
-
-    def _keys(self, to: Selection, namespace: str) -> Collection[str]:
-        """The lanes of a selection. None if no socket that may be recovered is selected."""
-        if to.connection is not None:
-            found = self._track_of(to.connection, namespace_group(namespace))
-            return () if found is None else (found.private,)
-        if to.group is not None:
-            return (to.group,) if self._has_members(to.group) else ()
-        if to.user is not None:
-            there = self._directory.of_user(to.user) or self.away.of_user(to.user)
-            return (USER + to.user,) if there else ()
-        if to.filter is not None and to.filter.any_of is not None:
-            return [group for group in to.filter.any_of if self._has_members(group)]
-        return (EVERYONE,)
-
-    def _has_members(self, group: str) -> bool:
-        return bool(self._directory.rooms.members(group) or self.away.rooms.members(group))
-
-    def _track_of(self, connection: str, prefix: str) -> Track[ConnectionT] | None:
-        found = self._directory.connections.get(connection)
-        if found is not None:
-            return found.tracks.get(prefix) if found.tracks is not None else None
-        for track in self.away.of(connection):
-            if track.prefix == prefix:
-                return track
-        return None
-
-    def direct(self, connection: ConnectionT, payload: bytes) -> bytes:
-        """An app server sends to one of its clients: record the events of recoverable sockets. Returns what
-        the client gets now, with offsets: nothing for a socket that is only being recovered."""
-        assert connection.tracks is not None
-        return self._direct(connection.tracks, payload)
-
-    def crossed(self, connection: ConnectionT, payload: bytes) -> None:
-        """An app server has sent to a client before it knew that the connection has ended."""
-        self._direct({track.prefix: track for track in self.away.of(connection.id)}, payload)
-
-    def _direct(self, tracks: Mapping[str, Track[ConnectionT]], payload: bytes) -> bytes:
-        log, sent = self.log, []
-        for part in parts_of(payload):
-            packets = part.packets
-            track = tracks.get(namespace_group(part.namespace)) if part.namespace else None
-            if track is not None:
-                offset = log.next()
-                if part.ack_id is None:
-                    packets = with_offset(packets, offset)
-                entry = Entry(log.position, self.now, part.namespace, packets, None, ack_id=part.ack_id)
-                log.add(entry, (track.private,), private=True)
-                if self.scribe is not None:
-                    self.scribe.event(entry, (track.private,))
-                if part.ack_id is not None:
-                    track.wait_for_ack(part.ack_id, entry, log.settings.recovery_session_events)
-                if track.connection is None:
-                    continue
-            sent.append(packets)
-        return RS.join(sent)
 
     def close(self, hub: str) -> None:
         """The hub has no recovery any more: nothing is recorded from now on."""

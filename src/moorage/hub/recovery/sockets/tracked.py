@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.sockets.track import Track
 from moorage.hub.rooms import Member, Rooms
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from moorage.hub.recovery.carried import Carried, contains, missed
-from moorage.hub.recovery.log import Entry
+from moorage.hub.recovery.sockets.carried import Carried, contains, missed
+from moorage.hub.recovery.sockets.log import Entry
 from moorage.wire.recovery.moving import Missed, Segment
 from moorage.wire.recovery.offsets import Offset
 

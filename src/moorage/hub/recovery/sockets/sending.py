@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from moorage.hub.recovery.track import Track, matches
+from moorage.hub.recovery.sockets.track import Track, matches
 from moorage.wire.commands import Selection
 
 ConnectionT = TypeVar("ConnectionT")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from moorage.hub.recovery.away import Away, Beside
-from moorage.hub.recovery.track import Claim, Track
+from moorage.hub.recovery.sockets.away import Away, Beside
+from moorage.hub.recovery.sockets.track import Claim, Track
 from moorage.hub.rooms import Rooms
 from moorage.wire.commands import EVERYONE, Selection
 from moorage.wire.filters.compiled import Filter

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.hub.recovery.track import Track, matches
+from moorage.hub.recovery.sockets.track import Track, matches
 from moorage.hub.rooms import Directory
 from moorage.wire.commands import Selection
 from moorage.wire.filters.compiled import Filter, compile_filter

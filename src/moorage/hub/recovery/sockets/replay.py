@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from moorage.engine.peer import SocketPeer
 from moorage.hub.journal.scribe import Scribe
-from moorage.hub.recovery.log import DeliveryLog, Entry
-from moorage.hub.recovery.track import Past, Track, matches
+from moorage.hub.recovery.sockets.log import DeliveryLog, Entry
+from moorage.hub.recovery.sockets.track import Past, Track, matches
 from moorage.wire.engineio import RS
 from moorage.wire.recovery.offsets import parse_offset
 from moorage.wire.socketio import parse_header, with_ack_id

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from moorage.hub.recovery.log import Entry
+from moorage.hub.recovery.sockets.log import Entry
 from moorage.wire.recovery.moving import Missed, Segment
 from moorage.wire.recovery.offsets import Offset
 
