@@ -52,6 +52,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "edge/moorage/frames/rooms.py": "edge/moorage/frames/test_dispatcher.py",
     "hub/settings.py": "config/test_load.py",
     "hub/ports.py": "hub/test_node.py",
+    "sdk/aio/node_link.py": "sdk/aio/test_fleet.py",
+    "sdk/aio/several.py": "sdk/aio/test_fleet.py",
     "sdk/tracing.py": "sdk/contract/test_tracing.py",
     "sdk/link/options.py": "sdk/aio/test_link.py",
     "sdk/link/ports.py": "sdk/aio/test_fleet.py",

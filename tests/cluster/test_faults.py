@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.cluster.arrivals import MAX_WAITING
-from moorage.cluster.router import GRACE, OWN_WORK, WAIT
+from moorage.cluster.requests import GRACE, OWN_WORK, WAIT
 from moorage.cluster.streams.streams import FORGED, GARBAGE, OVERFLOW, OWN_ID, STRANGER
 from moorage.wire.cluster import streams as wire
 from moorage.wire.cluster.messages import Answer, Envelope, encode

@@ -6,7 +6,7 @@ import pytest
 
 from moorage.cluster.coverage import Coverage
 from moorage.cluster.members.membership import Member
-from moorage.cluster.router import GRACE, WAIT
+from moorage.cluster.requests import GRACE, WAIT
 from moorage.hub.hub import AppServer, Connection
 from moorage.wire.cluster.messages import VERSION, Alive
 from moorage.wire.commands import (

@@ -1,14 +1,39 @@
-"""A command of this node that waits for other nodes: their outcomes become one, their answers one stream."""
+"""Commands of this node that wait for other nodes: their outcomes become one, their answers one stream."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
+from moorage.cluster.sockets import incoming
+from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
-from moorage.wire.commands import Ask, Found, ListGroup, Outcome, Write, merged
+from moorage.wire.cluster import messages
+from moorage.wire.commands import (
+    Ask,
+    FetchSockets,
+    Found,
+    Inspect,
+    Invoke,
+    ListGroup,
+    Outcome,
+    TellServers,
+    Write,
+    merged,
+)
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import CATALOGUE, INTERNAL
+
+WAIT: Final = 5.0
+"""Seconds to wait for other nodes, for commands that have no timeout of their own."""
+GRACE: Final = 1.0
+"""Seconds added to a timeout: the command needs time to get to another node, and what that node sends when
+its own time is up needs time to get here."""
+OWN_WORK: Final = 60.0
+"""Seconds after the deadline until this node's own part is given up too. It ends by itself, unless the link
+that asked was lost, and its jobs with it."""
 
 
 class Request:
@@ -44,6 +69,11 @@ class Request:
         self._error: Exception | None = None
         self._missing: list[str] = []
         """Names of app servers, sockets and nodes that should have answered and did not."""
+
+    @property
+    def has_answers(self) -> bool:
+        """True if clients or app servers may still answer, and the caller takes their answers."""
+        return self._answers is not None
 
     @property
     def is_over(self) -> bool:
@@ -105,3 +135,113 @@ class Request:
         if not self._asking and answers is not None:
             self._answers = None
             answers.finish(tuple(self._missing))
+
+
+class Requests:
+    """The open requests of one node. `own` is this node's incarnation. `peers` has the names of the other
+    nodes by their incarnations, and changes while nodes come and go."""
+
+    def __init__(self, node: Node, own: str, peers: dict[str, str]) -> None:
+        self._node = node
+        self._own = own
+        self._peers = peers
+        self._open: dict[int, Request] = {}
+        self._last_number = 0
+
+    def begin(
+        self,
+        command: Write | Ask,
+        reply: Reply,
+        about: Any,
+        answers: Answers[Any] | None,
+        asked: Collection[str],
+        send: Callable[[int], object],
+    ) -> Request:
+        """A request to this node and to the nodes `asked`. `send` sends the command; its argument is the
+        request's number."""
+        # First, because a command that cannot be sent must leave no request behind.
+        self._last_number += 1
+        send(self._last_number)
+        seconds = self._node.invoke_timeout
+        if not isinstance(command, Invoke | FetchSockets | TellServers | Inspect):
+            seconds = WAIT
+        elif command.timeout is not None:
+            seconds = min(seconds, command.timeout)
+        request = self._open[self._last_number] = Request(
+            self._last_number,
+            command,
+            nodes=(self._own, *asked),
+            deadline=self._node.clock() + seconds + GRACE,
+            reply=reply,
+            about=about,
+            answers=answers,
+        )
+        return request
+
+    def own_outcome(self, request: Request, outcome: Outcome | Exception) -> None:
+        """This node has carried the command out, or refused it."""
+        request.outcome(self._own, outcome)
+        self.forget_if_over(request)
+
+    def own_answers(self, request: Request) -> Answers[Any] | None:
+        """The port for the answers to this node's own part; None if nobody waits for answers."""
+        return _OwnAnswers(self, request, self._own) if request.has_answers else None
+
+    def take(self, number: int, node: str, part: messages.Part) -> None:
+        """Another node has sent a part of its answer."""
+        request = self._open.get(number)
+        if request is not None:
+            self._gather(request, node, part)
+            self.forget_if_over(request)
+
+    def _gather(self, request: Request, node: str, part: messages.Part) -> None:
+        if isinstance(part, messages.Answer):
+            # An ack is bytes, and data of sockets is not. The asker could not read the other kind.
+            if isinstance(part.payload, bytes) != isinstance(request.command, FetchSockets):
+                request.answer(node, part.sender, part.payload)
+        elif isinstance(part, messages.Finished):
+            request.finished(node, part.missing)
+        elif isinstance(part, messages.Sockets):
+            if isinstance(request.command, FetchSockets):
+                request.rows(node, part.server, incoming(request.command.namespace, part.rows))
+        elif isinstance(part, messages.Refused):
+            request.outcome(node, PeerError(CATALOGUE.get(part.reason, INTERNAL), part.detail))
+        else:
+            request.outcome(node, part.outcome())
+
+    def remove(self, node: str, name: str) -> None:
+        """A node is gone. No request waits for it any more."""
+        for request in tuple(self._open.values()):
+            request.give_up([(node, name)])
+            self.forget_if_over(request)
+
+    def tick(self, now: float) -> None:
+        """Requests past their deadline end without the nodes that have not answered."""
+        for request in tuple(self._open.values()):
+            if request.deadline <= now:
+                dropped = request.deadline + OWN_WORK <= now
+                request.give_up((*self._peers.items(), *([(self._own, self._own)] if dropped else ())))
+                self.forget_if_over(request)
+
+    def forget_if_over(self, request: Request) -> None:
+        """Drop the request once nothing of it is awaited."""
+        if request.is_over and self._open.pop(request.number, None) is not None:
+            request.over()
+
+
+class _OwnAnswers:
+    """`hub.ports.Answers` of this node's part of a request."""
+
+    def __init__(self, requests: Requests, request: Request, own: str) -> None:
+        self._requests = requests
+        self._request = request
+        self._own = own
+
+    def answer(self, sender: str, payload: object) -> None:
+        """As in the port."""
+        self._request.answer(self._own, sender, payload)
+
+    def finish(self, missing: tuple[str, ...]) -> None:
+        """As in the port."""
+        self._request.finished(self._own, missing)
+        self._requests.forget_if_over(self._request)

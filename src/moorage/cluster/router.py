@@ -10,7 +10,7 @@ and names that node.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 from msgspec.structs import replace
 
@@ -22,8 +22,7 @@ from moorage.cluster.homes import Instances, Via
 from moorage.cluster.members.membership import MAX_NODES, Membership
 from moorage.cluster.ports import Broker
 from moorage.cluster.recovery.part import ClusterRecovery
-from moorage.cluster.requests import Request
-from moorage.cluster.sockets import incoming
+from moorage.cluster.requests import Request, Requests
 from moorage.cluster.streams.streams import FORGED, GARBAGE, OVERFLOW, Receive, Streams
 from moorage.cluster.targets import Targets
 from moorage.hub.commands.deliver import LONG, SPECIAL
@@ -35,9 +34,6 @@ from moorage.wire.commands import (
     Ask,
     Cast,
     Command,
-    FetchSockets,
-    Inspect,
-    Invoke,
     JoinGroups,
     Outcome,
     SendToConnection,
@@ -46,16 +42,6 @@ from moorage.wire.commands import (
 )
 from moorage.wire.errors import PeerError
 from moorage.wire.ids import incarnation_of
-from moorage.wire.reasons import CATALOGUE, INTERNAL
-
-WAIT: Final = 5.0
-"""Seconds to wait for other nodes, for commands that have no timeout of their own."""
-GRACE: Final = 1.0
-"""Seconds added to a timeout: the command needs time to get to another node, and what that node sends when
-its own time is up needs time to get here."""
-OWN_WORK: Final = 60.0
-"""Seconds after the deadline until this node's own part is given up too. It ends by itself, unless the link
-that asked was lost, and its jobs with it."""
 
 
 class Router:
@@ -78,8 +64,7 @@ class Router:
         self._own = incarnation
         self.peers: dict[str, str] = {}
         """Names of the other nodes by their incarnation."""
-        self._requests: dict[int, Request] = {}
-        self._last_number = 0
+        self._requests = Requests(node, incarnation, self.peers)
         self._joined = joined
         self.instances = Instances()
         self.directory = Directory(self._tell_groups, lambda: node.later(self.directory.flush))
@@ -140,9 +125,7 @@ class Router:
         self._arrivals.forget(incarnation)
         self.recovery.remove(incarnation, sent)
         self._leave_if_alone()
-        for request in tuple(self._requests.values()):
-            request.give_up([(incarnation, name)])
-            self._forget_if_over(request)
+        self._requests.remove(incarnation, name)
 
     def _leave_if_alone(self) -> None:
         """Without other nodes, commands take the shortest way. But what one misses that may come back is
@@ -172,11 +155,7 @@ class Router:
         self.directory.tick(now)
         self._targets.tick(now)
         self._leave_if_alone()
-        for request in tuple(self._requests.values()):
-            if request.deadline <= now:
-                dropped = request.deadline + OWN_WORK <= now
-                request.give_up((*self.peers.items(), *([(self._own, self._own)] if dropped else ())))
-                self._forget_if_over(request)
+        self._requests.tick(now)
 
     # -- what leaves: `hub.ports.Reach` -------------------------------------------------------------
 
@@ -216,11 +195,11 @@ class Router:
 
             def visible(outcome: Outcome) -> None:
                 self._joined(self._node.clock() - begun)
-                self._own_outcome(request, outcome)
+                self._requests.own_outcome(request, outcome)
 
             self._when_visible(command, here, visible)
         else:
-            self._own_outcome(request, here)
+            self._requests.own_outcome(request, here)
 
     def _when_visible(self, command: JoinGroups, here: Outcome, call: Callable[[Outcome], object]) -> None:
         """Call back with this node's outcome of a join once it is in effect in this node's region."""
@@ -248,8 +227,7 @@ class Router:
         if not nodes:
             return reply, about, answers
         request = self._begin(command, reply, about, answers, via, nodes)
-        own = None if answers is None else _OwnAnswers(self._own, request, self._forget_if_over)
-        return self._own_outcome, request, own
+        return self._requests.own_outcome, request, self._requests.own_answers(request)
 
     def _begin(
         self,
@@ -260,34 +238,12 @@ class Router:
         via: Via | None,
         asked: Collection[str],
     ) -> Request:
-        # First, because a command that cannot be sent must leave no request behind.
-        self._last_number += 1
-        self._send_out(command, self._last_number, via, asked)
-        seconds = self._node.invoke_timeout
-        if not isinstance(command, Invoke | FetchSockets | TellServers | Inspect):
-            seconds = WAIT
-        elif command.timeout is not None:
-            seconds = min(seconds, command.timeout)
-        request = self._requests[self._last_number] = Request(
-            self._last_number,
-            command,
-            nodes=(self._own, *asked),
-            deadline=self._node.clock() + seconds + GRACE,
-            reply=reply,
-            about=about,
-            answers=answers,
+        request = self._requests.begin(
+            command, reply, about, answers, asked, lambda number: self._send_out(command, number, via, asked)
         )
         if isinstance(command, JoinGroups) and asked:
             request.over = self.directory.expect(command.hub, command.groups, asked)
         return request
-
-    def _own_outcome(self, request: Request, outcome: Outcome | Exception) -> None:
-        request.outcome(self._own, outcome)
-        self._forget_if_over(request)
-
-    def _forget_if_over(self, request: Request) -> None:
-        if request.is_over and self._requests.pop(request.number, None) is not None:
-            request.over()
 
     def beat(self, body: Beat) -> None:
         """Tell all other nodes that this one is there, or that it ends."""
@@ -409,40 +365,4 @@ class Router:
         if not isinstance(envelope.body, messages.Part):
             self._arrivals.take(envelope)
             return
-        request = self._requests.get(envelope.request)
-        if request is not None:
-            self._gather(request, envelope.origin, envelope.body)
-            self._forget_if_over(request)
-
-    def _gather(self, request: Request, node: str, part: messages.Part) -> None:
-        if isinstance(part, messages.Answer):
-            # An ack is bytes, and data of sockets is not. The asker could not read the other kind.
-            if isinstance(part.payload, bytes) != isinstance(request.command, FetchSockets):
-                request.answer(node, part.sender, part.payload)
-        elif isinstance(part, messages.Finished):
-            request.finished(node, part.missing)
-        elif isinstance(part, messages.Sockets):
-            if isinstance(request.command, FetchSockets):
-                request.rows(node, part.server, incoming(request.command.namespace, part.rows))
-        elif isinstance(part, messages.Refused):
-            request.outcome(node, PeerError(CATALOGUE.get(part.reason, INTERNAL), part.detail))
-        else:
-            request.outcome(node, part.outcome())
-
-
-class _OwnAnswers:
-    """`hub.ports.Answers` of this node's part of a request."""
-
-    def __init__(self, own: str, request: Request, forget_if_over: Callable[[Request], None]) -> None:
-        self._own = own
-        self._request = request
-        self._forget_if_over = forget_if_over
-
-    def answer(self, sender: str, payload: object) -> None:
-        """As in the port."""
-        self._request.answer(self._own, sender, payload)
-
-    def finish(self, missing: tuple[str, ...]) -> None:
-        """As in the port."""
-        self._request.finished(self._own, missing)
-        self._forget_if_over(self._request)
+        self._requests.take(envelope.request, envelope.origin, envelope.body)

@@ -8,70 +8,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Final
 
 from moorage.sdk.aio.link import INSTANCE_BYTES, MAX_SECONDS, Link
-from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
+from moorage.sdk.aio.node_link import NodeLink
+from moorage.sdk.aio.several import Make, Requesting, SeveralLinks
+from moorage.sdk.errors import MoorageError, QueueFull, UsageError
 from moorage.sdk.link.lost_nodes import LostNodes, all_again, fitting
-from moorage.sdk.link.merged import Merged
 from moorage.sdk.link.options import DEFAULTS, LinkOptions
-from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
+from moorage.sdk.link.planner import NodeView, Order, Planner, slot_of
 from moorage.sdk.link.ports import FleetReceiver
-from moorage.sdk.link.session import Answers, Counts, End, Session, TakesPart, Waiter
+from moorage.sdk.link.session import Answers, Counts, Session
 from moorage.wire.connection_string import ConnectionString
 from moorage.wire.moorage import v1
-from moorage.wire.moorage.v1 import FromApp, FromService, ServiceHello
+from moorage.wire.moorage.v1 import FromApp, ServiceHello
 
 START_SECONDS: Final = 2.0
 """Seconds for which `start` waits for the sessions after the first."""
 SEVERAL_NODES: Final = 4
 """Revision from which a service may have several nodes."""
 _NO_SESSION: Final = "none"
-_GONE: Final = "the session of this client's node is over"
 
 _log = logging.getLogger("moorage.sdk")
-
-Make = Callable[[int], FromApp]
-
-
-class _Request(Protocol):
-    def __call__(
-        self, make: Make, *, timeout: float | None, part: TakesPart | None = None
-    ) -> Awaitable[End]: ...
-
-
-class NodeLink:
-    """The link to one node, as its `Receiver` and its `Owner`."""
-
-    def __init__(self, fleet: Fleet, view: NodeView) -> None:
-        self._fleet = fleet
-        self._receiver = fleet.receiver
-        self.view = view
-        self.link: Link
-
-    def received(self, frames: list[FromService]) -> None:
-        """One batch."""
-        if self.view.slot:
-            inward(frames, self.view.slot)
-        self._receiver.received(frames)
-
-    def session_lost(self, why: str) -> None:
-        """The session is over."""
-        self._fleet.lost(self, why)
-
-    def link_event(self, name: str, error: Exception | None) -> None:
-        """The link was lost, came back, or failed."""
-        self._fleet.event(self, name, error)
-
-    def where(self) -> tuple[ConnectionString, str]:
-        """Where to dial."""
-        return self._fleet.where(self)
-
-    def greeted(self, hello: ServiceHello, *, new: bool) -> None:
-        """The link is up."""
-        self._fleet.greeted(self, hello, new=new)
 
 
 class Fleet:
@@ -95,6 +55,7 @@ class Fleet:
         self._loop = asyncio.get_running_loop()
         self._planner = Planner()
         self._links: dict[int, NodeLink] = {}
+        self._several = SeveralLinks(self._planner, self._links, self._counts)
         self._lost_nodes = LostNodes()
         self._failed: Exception | None = None
         self._held = self._was_down = False
@@ -103,13 +64,13 @@ class Fleet:
         link = self._add_link(self._planner.add()).link
         self._only: Link | None = link
         """The only link; None once there has been another."""
-        self._home = link
+        self._home = self._several.home = link
         self.session: Session = link.session
         """The session of the home."""
         # As the methods of `Link`, which they are while there is one link.
         self.send: Callable[[FromApp], None] = link.send
         self.ask: Callable[[Make, Answers, float | None], int] = link.ask
-        self.request: _Request = link.request
+        self.request: Requesting = link.request
 
     def _add_link(self, view: NodeView) -> NodeLink:
         node_link = NodeLink(self, view)
@@ -227,81 +188,6 @@ class Fleet:
 
     # -- to the service -----------------------------------------------------------------------------
 
-    def _send_several(self, frame: FromApp) -> None:
-        """`send` with several links. A frame for a client whose session is over is dropped."""
-        aim = aim_of(frame)
-        if aim is Aim.ALL:
-            self._send_all(frame)
-        elif aim is Aim.HOME:
-            self._home.send(frame)
-        else:
-            node_link = self._links.get(outward(frame, aim))
-            if node_link is not None and node_link.view.alive:
-                node_link.link.send(frame)
-
-    def _send_all(self, frame: FromApp) -> list[NodeLink]:
-        """Queue the frame in all sessions, and return these. A session whose queue is full is given up,
-        unless all are full. Raises `QueueFull`, `TooLarge`, and what ended the links."""
-        links = self._alive()
-        if self._home.closed:
-            self._home.send(frame)  # raises, or does nothing
-            return []
-        if type(frame) in v1.COUNTED:
-            self._counts.number += 1
-            frame.number = self._counts.number  # type: ignore[union-attr]
-        data = v1.encode_frame(frame)
-        size = len(data)
-        for node_link in links:
-            if size > node_link.link.session.largest:
-                raise node_link.link.session.too_large(size)
-        full = [node_link for node_link in links if not node_link.link.session.fits(size)]
-        if full and type(frame) is not v1.Drain:
-            if len(full) == len(links):
-                raise full[0].link.session.full()
-            for node_link in full:
-                _log.warning("node %s is slower than the others: a new session there", node_link.view.name)
-                node_link.link.restart("its queue is full")
-            links = self._alive()
-        for node_link in links:
-            node_link.link.put(data)
-        return links
-
-    def _alive(self) -> list[NodeLink]:
-        """The links with a session. Without any, the one that looks for a node keeps what is to be sent."""
-        views = self._planner.alive or [self._planner.anchor]
-        return [self._links[view.slot] for view in views]
-
-    def _ask_several(self, make: Make, answers: Answers, timeout: float | None) -> int:
-        """`ask` with several links."""
-        frame = make(0)
-        aim = aim_of(frame)
-        if aim is Aim.HOME or self.closed:
-            return self._home.ask(make, answers, timeout)
-        if aim is not Aim.ALL:
-            node_link = self._links.get(outward(frame, aim))
-            if node_link is None or not node_link.view.alive:
-                raise SessionLost(_GONE)
-            return node_link.link.ask(lambda ref: _with_ref(frame, ref), answers, timeout)
-        self._counts.ref = ref = self._counts.ref + 1
-        links = self._send_all(_with_ref(frame, ref))
-        merged, now = Merged(ref, answers, len(links)), self._loop.time()
-        for node_link in links:
-            view = node_link.view
-            node_link.link.session.expect(ref, merged.leaf(view.slot, view.name or view.node), now, timeout)
-        return ref
-
-    async def _request_several(
-        self, make: Make, *, timeout: float | None, part: TakesPart | None = None
-    ) -> End:
-        """`request` with several links."""
-        future: asyncio.Future[End] = self._loop.create_future()
-        ref = self._ask_several(make, Waiter(future, part), timeout)
-        try:
-            return await future
-        finally:
-            for node_link in self._links.values():
-                node_link.link.session.cancel(ref)
-
     async def drained(self) -> None:
         """Wait until all queues are short again, or their links down. Raises the error that ends the only
         link."""
@@ -380,7 +266,7 @@ class Fleet:
         for other in tuple(self._links.values()):
             if other is not node_link:
                 self._drop(other.view, str(error))
-        self._home = node_link.link
+        self._home = self._several.home = node_link.link
         self.receiver.link_event("failed", error)
 
     def _tell(self, orders: list[Order]) -> None:
@@ -415,13 +301,13 @@ class Fleet:
         self._send_to_keepers(self._lost_nodes.settle(view, but, self._counts.number))
 
     def _send_to_keepers(self, frames: list[bytes]) -> None:
-        for node_link in self._alive():
+        for node_link in self._several.alive():
             if node_link.link.session.id and node_link.link.hello.keeps:
                 for frame in fitting(node_link.link.session, frames):
                     node_link.link.put(frame)
 
     def _follow_home(self) -> None:
-        self._home = self._links[self._planner.anchor.slot].link
+        self._home = self._several.home = self._links[self._planner.anchor.slot].link
         self.session = self._home.session
 
     def _grow(self) -> None:
@@ -429,7 +315,7 @@ class Fleet:
         for node_link in self._links.values():
             node_link.link.patient = True
         self._only = None
-        self.send, self.ask, self.request = self._send_several, self._ask_several, self._request_several
+        self.send, self.ask, self.request = self._several.send, self._several.ask, self._several.request
 
     def _drop(self, view: NodeView, why: str) -> None:
         node_link = self._links[view.slot]
@@ -437,8 +323,3 @@ class Fleet:
         _log.info("%s", why)
         node_link.link.drop(why)
         self._links.pop(view.slot, None)
-
-
-def _with_ref(frame: Any, ref: int) -> Any:
-    frame.ref = ref
-    return frame
