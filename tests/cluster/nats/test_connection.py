@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from moorage.cluster.nats.broker import NatsBroker
-from moorage.cluster.nats.connection import MAX_LINE, MAX_QUEUED, NatsConnection
+from moorage.cluster.nats.connection import LARGE_READ, MAX_LINE, MAX_QUEUED, NatsConnection
 from moorage.cluster.nats.login import NatsError
 from moorage.cluster.settings import ClusterSettings
 from moorage.wire.errors import UsageError
@@ -21,6 +21,13 @@ class Wire(asyncio.Transport):
         self.written = b""
         self.aborted = False
         self.unread = 0
+        self.reads = True
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -70,6 +77,22 @@ async def test_a_server_that_is_being_stopped_is_left_for_another() -> None:
     connection, wire = opened([])
     connection.data_received(b'INFO {"max_payload":1000,"ldm":true,"connect_urls":["a:1"]}\r\n')
     assert (connection.servers, wire.aborted) == (("a:1",), True)
+
+
+async def test_the_loop_has_its_turn_after_a_large_read() -> None:
+    received: list[bytes] = []
+    connection, wire = opened(received)
+    message = b"MSG one 1 1001\r\n" + b"\0" + b"x" * 1000 + b"\r\n"
+    connection.data_received(message)
+    assert wire.reads
+    connection.data_received(message * (LARGE_READ // len(message) + 1))
+    assert not wire.reads
+    await asyncio.sleep(0)
+    assert wire.reads
+    connection.data_received(message * (LARGE_READ // len(message) + 1))
+    wire.abort()
+    await asyncio.sleep(0)
+    assert not wire.reads, "the connection is closed"
 
 
 async def test_a_line_without_an_end_is_not_kept_for_ever() -> None:

@@ -220,6 +220,17 @@ def test_commands_of_the_home_are_forwarded_and_others_are_not(app: App, cluster
     assert cluster.number == 11
 
 
+def test_a_fetch_is_forwarded_without_its_number(app: App, cluster: Cluster) -> None:
+    """Later frames may have overtaken it, and nodes ignore lower numbers."""
+    app.client("/")
+    app.say(cover(1, "n0", home=True), v1.Fetch(1, v1.To("/"), 0, False, 8), EMIT)
+    app.say(v1.Fetch(2, v1.To("/"), 0, False, 10), v1.Ask(3, v1.To("/", ("r",)), 0, 100, b'42["x"]', 11))
+    assert cluster.reached[-1].sent == [
+        ("FetchSockets", 0), ("Send", 9), ("FetchSockets", 0), ("Invoke", 11),
+    ]  # fmt: skip
+    assert cluster.number == 11
+
+
 def test_only_the_home_looks_at_an_emit_to_a_room_without_members_here(app: App, cluster: Cluster) -> None:
     """It also refuses what cannot be carried out. Other nodes spend no time on it."""
     number, client = app.client("/")

@@ -23,6 +23,9 @@ MAX_QUEUED: Final = 64 * 1024 * 1024
 """Bytes that the server may leave unread. Beyond it the connection is given up."""
 MAX_LINE: Final = 1024 * 1024
 """Maximum bytes of a line of the server."""
+LARGE_READ: Final = 128 * 1024
+"""Bytes of a read after which the event loop has its turn. Without this it reads up to 8 MiB in one turn. If
+these are large answers of other nodes, they take 0.15 s."""
 MAX_SERVERS: Final = 100
 """Number of other servers that a server may tell of."""
 _MESSAGE: Final = ord("M")
@@ -138,6 +141,9 @@ class NatsConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand over whole messages, and keep the rest."""
+        if len(data) >= LARGE_READ:
+            self._transport.pause_reading()
+            self._loop.call_soon(self._read_on)
         if self._rest:
             data = self._rest + data
         at, size = 0, len(data)
@@ -169,6 +175,10 @@ class NatsConnection(asyncio.Protocol):
             self.abort("the server does not speak the protocol of NATS")
             return
         self._rest = data[at:]
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End all that is awaited, and call `ended`."""

@@ -178,6 +178,25 @@ class Coverage:
             self._beyond.number = number
         return handle(frame)
 
+    def unnumbered(
+        self,
+        submit: Submit,
+        command: Command,
+        reply: Reply,
+        about: Any = None,
+        answers: Answers[Any] | None = None,
+    ) -> Job[None] | None:
+        """Submit a question that later frames may have overtaken. Other nodes would take its number for an
+        old one. Without a number they answer it, and no harm is done if they do so twice."""
+        beyond = self._beyond
+        if beyond is None:
+            return submit(command, reply, about, answers)
+        number, beyond.number = beyond.number, 0
+        try:
+            return submit(command, reply, about, answers)
+        finally:
+            beyond.number = number
+
     def forwarding(self, frame: object) -> None:
         """A frame is about to be forwarded that this node has carried out."""
         if self._beyond is not None:

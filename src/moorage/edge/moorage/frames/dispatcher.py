@@ -11,6 +11,7 @@ from moorage import logs
 from moorage.edge.moorage.coverage import Coverage, Submit
 from moorage.edge.moorage.frames.answers import Maker, Stream, answer_frames, is_little
 from moorage.edge.moorage.frames.clients import ClientFrames
+from moorage.edge.moorage.frames.fetches import Fetches
 from moorage.edge.moorage.frames.handover import HandOverFrames
 from moorage.edge.moorage.frames.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.frames.unfinished import UnfinishedFrames
@@ -76,6 +77,7 @@ class Dispatcher:
         self._headers = headers
         self._open: set[Stream] = set()
         self._complaints: set[tuple[str, str]] = set()
+        self._fetches = Fetches(server.node.turns, self._go_on)
         self._backlog = 0
         """Number of sockets in answers that are not sent yet."""
         self._handlers: dict[type, Callable[[Any], Job[None] | None]] = {
@@ -174,6 +176,7 @@ class Dispatcher:
         if self._traces is not None:
             self._traces.end()
         streams, self._open = self._open, set()
+        self._fetches.end()
         if self.coverage is not None:
             self.coverage.end()
         hub = self._server.hub
@@ -303,7 +306,25 @@ class Dispatcher:
     def _fetch(self, frame: v1.Fetch) -> Job[None] | None:
         if self._backlog > MAX_BACKLOG:
             raise PeerError(reasons.LINK_OVERFLOW, "earlier answers have not left yet")
-        return self._selected(frame, self._fetch_selected)
+        return self._fetches.take(partial(self._start_fetch, frame))
+
+    def _start_fetch(self, frame: v1.Fetch) -> Job[None] | None:
+        try:
+            job = self._selected(frame, self._fetch_selected)
+        except Exception as error:
+            self._refuse_fetch(frame, error)
+            return None
+        return None if job is None else self._fetching(frame, job)
+
+    def _fetching(self, frame: v1.Fetch, job: Job[None]) -> Job[None]:
+        try:
+            yield from job
+        except Exception as error:
+            self._refuse_fetch(frame, error)
+
+    def _refuse_fetch(self, frame: v1.Fetch, error: Exception) -> None:
+        self._fetches.over()
+        self._refuse(frame, error)
 
     def _fetch_selected(self, frame: v1.Fetch, to: Selection, _groups: tuple[str, ...]) -> Job[None] | None:
         timeout, now = frame.timeout / 1000, int(self._wall_clock() * 1000)
@@ -335,6 +356,8 @@ class Dispatcher:
         self._open.add(stream)
         # App servers are told by their homes, so an event for them goes to all nodes.
         submit = self._node.submit if type(frame) is v1.Tell else self._submit
+        if type(frame) is v1.Fetch and self.coverage is not None:
+            submit = partial(self.coverage.unnumbered, submit)
         return submit(command, self._asked, (frame, stream), stream)
 
     def _asked(self, about: tuple[v1.Ask | v1.Fetch | v1.Tell, Stream], outcome: Outcome | Exception) -> None:
@@ -343,18 +366,17 @@ class Dispatcher:
         if isinstance(outcome, Exception):
             self._open.discard(stream)
             self._refuse(frame, outcome)
-        else:
-            self._begin_answer(frame.ref, stream, outcome)
-
-    def _begin_answer(self, ref: int, stream: Stream, outcome: Outcome) -> None:
-        if not outcome.sockets or is_little(outcome):
-            for made in answer_frames(ref, outcome, self._headers):
+        elif not outcome.sockets or is_little(outcome):
+            for made in answer_frames(frame.ref, outcome, self._headers):
                 if made is not None:
                     self._server.queue_encoded(made[1])
             stream.begin(outcome.asked)
         else:
             self._backlog += outcome.reached
-            self._server.queue_slowly(self._slowly(ref, stream, outcome))
+            self._server.queue_slowly(self._slowly(frame.ref, stream, outcome))
+            return
+        if type(frame) is v1.Fetch:
+            self._fetches.over()
 
     def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[bytes | None]:
         for made in answer_frames(ref, outcome, self._headers):
@@ -362,6 +384,7 @@ class Dispatcher:
             if made is not None:
                 self._backlog -= made[0]
         stream.begin(outcome.asked)
+        self._fetches.over()
 
     def queue(self, frame: v1.FromService) -> None:
         """`answers.Asker`."""
