@@ -24,7 +24,7 @@ SLICE, SLICE_BYTES = 400, 4 * 1024 * 1024
 """Number of clients in one slice, and the bytes after which it ends, if its outboxes are large."""
 MAX_DIRECT = 32 * 1024
 """Most bytes that are given to the kernel directly. What it leaves of them is copied for each recipient."""
-BULK_WAITS = 4
+BULK_WAITS = 8
 """Flushes for which large fan-outs wait at most while further commands are carried out, 3 ms each. So each
 client gets 50 broadcasts in one write, and not in three."""
 

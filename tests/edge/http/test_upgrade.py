@@ -4,8 +4,10 @@ new version changes what `edge/http/takeover.py` needs."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import weakref
 
 import pytest
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
@@ -88,6 +90,18 @@ async def test_accepting_answers_101_and_hands_over(port: Port) -> None:
         assert await socket.frame() == Frame(CLOSE, b"\x03\xe8enough")
         listener.transport.disconnect()
         await listener.until(lambda: "disconnected" in listener.told)
+
+
+async def test_nothing_of_the_request_stays_in_memory(port: Port) -> None:
+    socket, request = await upgraded(port)
+    async with socket:
+        listener, kept = Listener(), weakref.ref(request)
+        request.accept(listener, max_frame=1000)
+        assert (await socket.http.reply()).status == 101
+        del request
+        gc.collect()
+        assert kept() is None, "uvloop keeps it"
+        assert not hasattr(listener.transport.request, "headers"), "picows keeps them"
 
 
 @pytest.mark.alone
