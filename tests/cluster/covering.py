@@ -11,7 +11,7 @@ from random import Random
 
 from picows import WSMsgType
 
-from moorage.cluster.coverage import Coverage
+from moorage.cluster.coverage.coverage import Coverage
 from moorage.cluster.members.membership import Member
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router

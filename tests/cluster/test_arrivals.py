@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 import pytest
 
 from moorage.cluster.arrivals import MAX_WAITING, OVERHEAD, Arrivals
-from moorage.cluster.homes import Instances
+from moorage.cluster.coverage.homes import Instances
 from moorage.hub.inspect import paced
 from moorage.wire.cluster.messages import Answer, Envelope, Finished, Part, Refused, Result
 from moorage.wire.commands import (

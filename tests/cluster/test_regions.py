@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.cluster.coverage import Coverage
+from moorage.cluster.coverage.coverage import Coverage
 from moorage.cluster.members.membership import Member
 from moorage.cluster.requests import GRACE, WAIT
 from moorage.hub.hub import AppServer, Connection

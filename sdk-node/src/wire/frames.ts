@@ -3,19 +3,19 @@
 // A frame is a plain object; `type` is its number in the protocol. Payloads are text (Engine.IO packets in text
 // form); handshakes and facts are JSON text. On the link, both are MessagePack bins of UTF-8.
 
-import type { Again, AppHello, Ask, Close, Cover, Disconnect, Emit, EnterOrExit, Facts, Fetch, JoinOrLeave, List, Opened, Refused, Reply, Tell } from "./app-frames.js";
-import type { Adopt, Freeze, HandOver, Released, Resume, State } from "./handover-frames.js";
-import type { Drain, Packet } from "./parts.js";
-import type { Back, Parked, Recover, Save, SavedAgain, Settled, Unfinished } from "./recovery-frames.js";
-import type { Answer, Asked, Closed, Data, Done, Failed, Left, Moved, Nodes, Open, Query, Servers, ServiceHello, Sockets, Told, Upgraded } from "./service-frames.js";
-import type { Trace, Traced } from "./trace-frames.js";
+import type { Again, AppHello, Ask, Close, Cover, Disconnect, Emit, EnterOrExit, Facts, Fetch, JoinOrLeave, List, Opened, Refused, Reply, Tell } from "./frames/app.js";
+import type { Adopt, Freeze, HandOver, Released, Resume, State } from "./frames/handover.js";
+import type { Drain, Packet } from "./frames/parts.js";
+import type { Back, Parked, Recover, Save, SavedAgain, Settled, Unfinished } from "./frames/recovery.js";
+import type { Answer, Asked, Closed, Data, Done, Failed, Left, Moved, Nodes, Open, Query, Servers, ServiceHello, Sockets, Told, Upgraded } from "./frames/service.js";
+import type { Trace, Traced } from "./frames/trace.js";
 
-export * from "./parts.js";
-export type * from "./app-frames.js";
-export type * from "./handover-frames.js";
-export type * from "./recovery-frames.js";
-export type * from "./service-frames.js";
-export type * from "./trace-frames.js";
+export * from "./frames/parts.js";
+export type * from "./frames/app.js";
+export type * from "./frames/handover.js";
+export type * from "./frames/recovery.js";
+export type * from "./frames/service.js";
+export type * from "./frames/trace.js";
 
 /** The frames from an app server. */
 export type FromApp =

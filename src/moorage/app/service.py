@@ -21,17 +21,17 @@ from starlette.routing import Route
 
 from moorage import __version__, logs
 from moorage.app import drain as draining
-from moorage.app.admin import Admin
 from moorage.app.alarm import Alarm
 from moorage.app.faults import Faults
 from moorage.app.gauges import gauges
-from moorage.app.history import History
-from moorage.app.load import Load
+from moorage.app.operators.admin import Admin
+from moorage.app.operators.history import History
+from moorage.app.operators.load import Load
+from moorage.app.operators.tracing import Tracing
 from moorage.app.recovery import RecoveryStore
 from moorage.app.telemetry import sender
-from moorage.app.tracing import Tracing
 from moorage.auth import AccessKeys
-from moorage.cluster.coverage import Coverage
+from moorage.cluster.coverage.coverage import Coverage
 from moorage.cluster.forwarding import listing
 from moorage.cluster.local import LocalBroker
 from moorage.cluster.members.membership import Member

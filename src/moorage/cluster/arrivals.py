@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from moorage import logs
-from moorage.cluster.homes import Instances
+from moorage.cluster.coverage.homes import Instances
 from moorage.cluster.sockets import outgoing
 from moorage.hub.commands.deliver import deliver_to_one
 from moorage.hub.node import Node

@@ -15,10 +15,10 @@ from typing import Any, get_args
 from msgspec.structs import replace
 
 from moorage.cluster.arrivals import Arrivals
+from moorage.cluster.coverage.homes import Instances, Via
 from moorage.cluster.directory import Directory
 from moorage.cluster.forwarding.gathered import Gathered
 from moorage.cluster.forwarding.pairs import Forwarding
-from moorage.cluster.homes import Instances, Via
 from moorage.cluster.members.membership import MAX_NODES, Membership
 from moorage.cluster.ports import Broker
 from moorage.cluster.recovery.part import ClusterRecovery

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, get_args
 
-from moorage.cluster.homes import instance_of
+from moorage.cluster.coverage.homes import instance_of
 from moorage.cluster.router import Router
 from moorage.hub.recovery.counts import Counts
 from moorage.wire.cluster.messages import Envelope
@@ -19,7 +19,7 @@ from tests.hub.recovery.stage import Returning, Stage
 
 
 class Session:
-    """`cluster.homes.Session` without a link."""
+    """`cluster.coverage.homes.Session` without a link."""
 
     term = 1
 

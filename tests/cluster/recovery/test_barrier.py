@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from moorage.cluster.homes import instance_of
+from moorage.cluster.coverage.homes import instance_of
 from moorage.cluster.recovery.barrier import SECONDS
 from moorage.hub.node import Node
 from moorage.wire.commands import JoinGroups, Selection

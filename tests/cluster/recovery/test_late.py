@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moorage.cluster.homes import Via
+from moorage.cluster.coverage.homes import Via
 from moorage.wire.cluster.messages import Envelope, encode
 from moorage.wire.commands import (
     JoinGroups,

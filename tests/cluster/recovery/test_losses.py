@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from moorage.cluster.homes import Via
+from moorage.cluster.coverage.homes import Via
 from moorage.cluster.members.membership import INTERVAL, SILENCE
 from moorage.cluster.recovery import losses
 from moorage.cluster.recovery.losses import ABSENT_SECONDS, MAX_SENT, Sent

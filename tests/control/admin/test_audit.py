@@ -6,9 +6,9 @@ import io
 import json
 
 from moorage import logs
+from moorage.control.admin.access.callers import Caller
+from moorage.control.admin.access.keys import Role
 from moorage.control.admin.audit import MAX_ACTIONS, Audit
-from moorage.control.admin.callers import Caller
-from moorage.control.admin.keys import Role
 from moorage.wire.inspect.forms import AuditQuery
 
 CALLER = Caller(Role.OPERATE, "192.0.2.7")

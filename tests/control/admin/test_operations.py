@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.control.admin.keys import Role
+from moorage.control.admin.access.keys import Role
 from moorage.control.admin.operations import Call, Operation, Table
 from moorage.wire.errors import PeerError
 from moorage.wire.inspect.forms import Rows

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from moorage.control.admin.callers import Caller
-from moorage.control.admin.keys import Role
+from moorage.control.admin.access.callers import Caller
+from moorage.control.admin.access.keys import Role
 from moorage.control.adminui import viewer as module
 from moorage.control.adminui.stats import NodeStats
 from moorage.control.adminui.viewer import MAX_NEW, MAX_SOCKETS, Viewer

@@ -1,4 +1,4 @@
-"""What a request for a trace asks for. `tests/app/test_tracing.py` sends real ones."""
+"""What a request for a trace asks for. `tests/app/operators/test_tracing.py` sends real ones."""
 
 from __future__ import annotations
 

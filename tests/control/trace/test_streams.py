@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from moorage.control.admin.callers import Caller
-from moorage.control.admin.keys import Role
+from moorage.control.admin.access.callers import Caller
+from moorage.control.admin.access.keys import Role
 from moorage.control.admin.operations import Call
 from moorage.control.trace.query import TraceQuery
 from moorage.control.trace.streams import MAX_STREAMS, Streams

@@ -6,6 +6,8 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { PYTHON } from "./python.mjs";
+
 export class NatsServer {
   static async start() {
     const server = new NatsServer();
@@ -15,7 +17,7 @@ export class NatsServer {
     probe.close();
     await once(probe, "close");
     server.url = `nats://127.0.0.1:${port}`;
-    const program = join(dirname(process.env.MOORAGE_PYTHON ?? "python3"), "nats-server");
+    const program = join(dirname(PYTHON), "nats-server");
     server._process = spawn(program, ["-a", "127.0.0.1", "-p", String(port)], { stdio: ["ignore", "ignore", "pipe"] });
     for await (const line of createInterface(server._process.stderr)) if (line.includes("Server is ready")) return server;
     throw new Error("nats-server did not start");

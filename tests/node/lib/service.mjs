@@ -5,10 +5,8 @@ import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
+import { PYTHON } from "./python.mjs";
 import { poll } from "./waiting.mjs";
-
-/** The Python interpreter with Moorage installed; the pytest that runs these files sets it. */
-const PYTHON = process.env.MOORAGE_PYTHON ?? "python3";
 
 export class Service {
   /** `set`: settings such as `links.grace=1s`. `env`: further variables. */

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from moorage.cluster.homes import Instances
+from moorage.cluster.coverage.homes import Instances
 from moorage.hub.node import Node
 from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.recovery.moving import Awaited, Reached

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from moorage.cluster.homes import Instances, instance_of
+from moorage.cluster.coverage.homes import Instances, instance_of
 from moorage.cluster.recovery.barrier import Barrier, Network
 from moorage.cluster.recovery.lost_nodes import LostNodes
 from moorage.hub.hub import Connection

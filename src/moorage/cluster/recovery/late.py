@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Final, Protocol
 
 from moorage import logs
-from moorage.cluster.homes import Via, instance_of
+from moorage.cluster.coverage.homes import Via, instance_of
 from moorage.cluster.streams.kept import LastSent
 from moorage.hub.hub import Hub
 from moorage.hub.journal.heirs import Heard as Positions

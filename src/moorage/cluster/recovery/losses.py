@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
 from moorage import logs
-from moorage.cluster.homes import Via
+from moorage.cluster.coverage.homes import Via
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
 from moorage.hub.recovery.losses import Losses, lanes_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, get_args
 
+from moorage.cluster.coverage.homes import Instances, Via
 from moorage.cluster.directory import Directory
-from moorage.cluster.homes import Instances, Via
 from moorage.cluster.members.membership import Membership
 from moorage.cluster.recovery.barrier import Barrier
 from moorage.cluster.recovery.fetches import Fetches

@@ -15,13 +15,13 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from moorage import __version__
+from moorage.control.admin.access.callers import COOKIE, Caller, Callers
+from moorage.control.admin.access.keys import AdminKeys, Role
+from moorage.control.admin.access.tries import SECONDS
 from moorage.control.admin.audit import Note
-from moorage.control.admin.callers import COOKIE, Caller, Callers
-from moorage.control.admin.keys import AdminKeys, Role
 from moorage.control.admin.openapi import document
 from moorage.control.admin.operations import BASE, Call, Operation, Table
 from moorage.control.admin.pace import Pace
-from moorage.control.admin.tries import SECONDS
 from moorage.control.rest import Count
 from moorage.control.rest_answers import error_answer, json_answer
 from moorage.wire.authority import check_host

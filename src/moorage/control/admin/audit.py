@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from moorage import logs
-from moorage.control.admin.callers import Caller
+from moorage.control.admin.access.callers import Caller
 from moorage.wire.inspect.forms import ActionRow, AuditQuery, NodeActions
 
 Note = Callable[[Caller, str, dict[str, Any], str], object]

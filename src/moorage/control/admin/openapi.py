@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from moorage.control.admin.access.keys import Role
 from moorage.control.admin.actions import ONE_OF, Target
-from moorage.control.admin.keys import Role
 from moorage.control.admin.operations import BASE, Operation, Table
 
 _REFERENCE: Final = "#/components/schemas/{name}"

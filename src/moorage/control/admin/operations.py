@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from moorage.control.admin.callers import Caller
-from moorage.control.admin.keys import Role
+from moorage.control.admin.access.callers import Caller
+from moorage.control.admin.access.keys import Role
 from moorage.wire.errors import PeerError
 from moorage.wire.inspect.forms import Question
 from moorage.wire.reasons import API_BAD_METHOD, API_BAD_PATH

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from moorage.control.admin import actions, answers
+from moorage.control.admin.access.keys import Role
 from moorage.control.admin.audit import Audit
-from moorage.control.admin.keys import Role
 from moorage.control.admin.operations import Call, Operation, Table
 from moorage.control.admin.questions import Questions
 from moorage.wire.commands import Command, DrainNode, Outcome

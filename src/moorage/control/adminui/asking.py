@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from moorage.control.admin.keys import AdminKeys
+from moorage.control.admin.access.keys import AdminKeys
 from moorage.control.admin.questions import Questions
 from moorage.control.adminui.stats import STATS, NodeStats, StatsQuery
 from moorage.control.trace.streams import Traces

@@ -7,8 +7,8 @@ import asyncio
 import secrets
 from typing import Any, Final
 
-from moorage.control.admin.callers import Caller, Callers
-from moorage.control.admin.keys import Role
+from moorage.control.admin.access.callers import Caller, Callers
+from moorage.control.admin.access.keys import Role
 from moorage.control.adminui import orders, packets
 from moorage.control.adminui.asking import Asking
 from moorage.control.adminui.packets import Goodbye, Login, Order

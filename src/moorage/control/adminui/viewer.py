@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
-from moorage.control.admin.callers import Caller
-from moorage.control.admin.keys import Role
+from moorage.control.admin.access.callers import Caller
+from moorage.control.admin.access.keys import Role
 from moorage.control.adminui import rows
 from moorage.control.adminui.changes import Event, New, Upgraded, changes
 from moorage.control.adminui.stats import NodeStats, shown

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 from starlette import types
 from starlette.responses import StreamingResponse
 
-from moorage.control.admin.callers import Caller
-from moorage.control.admin.keys import Role
+from moorage.control.admin.access.callers import Caller
+from moorage.control.admin.access.keys import Role
 from moorage.control.admin.operations import Call, Operation
 from moorage.control.trace.query import TraceQuery
 from moorage.control.trace.stream import Stream

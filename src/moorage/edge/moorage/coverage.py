@@ -242,16 +242,16 @@ class Coverage:
             answers.finish(())
 
     def marked(self, _term: int) -> None:
-        """`cluster.homes.Session`: the home's mark has arrived."""
+        """`cluster.coverage.homes.Session`: the home's mark has arrived."""
         self._held, self._since = False, None
         self.proceed()
 
     def settled(self, call: Callable[[], object]) -> None:
-        """`cluster.homes.Session`: make a call once everything that has arrived so far is carried out."""
+        """`cluster.coverage.homes.Session`: make a call once all that has arrived so far is carried out."""
         self.settle(call)
 
     def uncovered(self) -> None:
-        """`cluster.homes.Session`: the app server has given this session up."""
+        """`cluster.coverage.homes.Session`: the app server has given this session up."""
         self._server.give_up("app server does not cover this node any more", LINK_SESSION_OVER)
 
     def tick(self, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moorage.app.history import POINTS, History
+from moorage.app.operators.history import POINTS, History
 from moorage.metrics.metrics import Metrics
 from moorage.wire.inspect.forms import HISTORY_STEP
 from tests.hub.fakes import World

@@ -10,8 +10,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from moorage.control.admin.keys import Role
-from moorage.control.admin.tries import BURST
+from moorage.control.admin.access.keys import Role
+from moorage.control.admin.access.tries import BURST
 from tests.control.admin.serving import ACCESS, OPERATE, READ, Served, serving
 from tests.support.certificates import Authority
 from tests.support.rawhttp import fetch

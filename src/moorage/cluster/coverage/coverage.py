@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from moorage.cluster.assignment import Assignment
-from moorage.cluster.homes import Instance, Via
+from moorage.cluster.coverage.assignment import Assignment
+from moorage.cluster.coverage.homes import Instance, Via
 from moorage.cluster.members.membership import Member
 from moorage.cluster.router import Router
 from moorage.hub.hub import AppServer, Hub

@@ -1,6 +1,6 @@
 // The frames of connection state recovery. Revision 5.
 
-import type { Close, Disconnect, Emit, EnterOrExit, JoinOrLeave } from "./app-frames.js";
+import type { Close, Disconnect, Emit, EnterOrExit, JoinOrLeave } from "./app.js";
 import type { Packet, Type } from "./parts.js";
 
 /** Instead of a client's CONNECT packet: the socket `sid` of an earlier connection goes on with this client. The app

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from moorage.cluster.homes import MAX_ABSENT, Instances, instance_of
+from moorage.cluster.coverage.homes import MAX_ABSENT, Instances, instance_of
 from moorage.wire.cluster.messages import Envelope
 from moorage.wire.commands import EVERYONE, Send
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.cluster.coverage import COVER_SECONDS, Coverage
+from moorage.cluster.coverage.coverage import COVER_SECONDS, Coverage
 from moorage.cluster.members.membership import LISTEN, Member
 from moorage.hub.hub import AppServer, Guest
 from moorage.wire.cluster.messages import VERSION, Alive
@@ -12,8 +12,8 @@ from moorage.wire.commands import EVERYONE, JoinGroups, Send, TellServers
 from moorage.wire.groups import namespace_group
 from moorage.wire.handshake import Handshake
 from moorage.wire.reasons import TRANSPORT_LOST
+from tests.cluster.coverage.test_homes import Covering
 from tests.cluster.nodes import Nodes, Reply
-from tests.cluster.test_homes import Covering
 from tests.hub.connections.test_guests import RecordingOwner
 from tests.hub.fakes import HUB, MOST, RecordingAnswers, RecordingLink
 

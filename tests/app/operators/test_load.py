@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from moorage.app import load
-from moorage.app.load import WINDOW, Load, memory, traffic
+from moorage.app.operators import load
+from moorage.app.operators.load import WINDOW, Load, memory, traffic
 from moorage.metrics.metrics import Metrics
 from tests.hub.fakes import World
 

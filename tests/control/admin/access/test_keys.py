@@ -5,7 +5,7 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from moorage.control.admin.keys import AUDIENCE, AdminKeys, Role
+from moorage.control.admin.access.keys import AUDIENCE, AdminKeys, Role
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_SESSION_OVER, ADMIN_WRONG_KEY
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.control.admin.tries import BURST, MAX_ADDRESSES, SECONDS, Tries
+from moorage.control.admin.access.tries import BURST, MAX_ADDRESSES, SECONDS, Tries
 from moorage.edge.limits.networks import counted_address
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_TOO_MANY_TRIES

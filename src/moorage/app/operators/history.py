@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from moorage.app.load import Traffic, memory, traffic
+from moorage.app.operators.load import Traffic, memory, traffic
 from moorage.hub.node import Node
 from moorage.metrics.metrics import Metrics
 from moorage.wire.inspect.forms import HISTORY_STEP, NodeHistory, Point

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from moorage import auth
-from moorage.control.admin.keys import AdminKeys, Role
-from moorage.control.admin.tries import Tries
+from moorage.control.admin.access.keys import AdminKeys, Role
+from moorage.control.admin.access.tries import Tries
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_CROSS_SITE, ADMIN_NO_KEY, ADMIN_WRONG_KEY
 

@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from moorage import __version__, auth
-from moorage.app.history import History
-from moorage.app.load import Load, traffic
+from moorage.app.operators.history import History
+from moorage.app.operators.load import Load, traffic
 from moorage.auth import AccessKeys
 from moorage.config.model import Config
+from moorage.control.admin.access.callers import Callers
+from moorage.control.admin.access.keys import AdminKeys
 from moorage.control.admin.api import AdminApi
 from moorage.control.admin.audit import Audit
-from moorage.control.admin.callers import Callers
-from moorage.control.admin.keys import AdminKeys
 from moorage.control.admin.operations import Operation, Table
 from moorage.control.admin.questions import Execute, Known, Questions
 from moorage.control.admin.table import Operations

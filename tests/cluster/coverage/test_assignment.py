@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.cluster.assignment import Assignment
+from moorage.cluster.coverage.assignment import Assignment
 
 SERVERS = st.frozensets(st.integers(0, 1_000).map("s{}".format), max_size=30)
 NODES = st.frozensets(st.integers(0, 1_000).map("n{}".format), min_size=1, max_size=40)

@@ -1,0 +1,1 @@
+"""Which nodes an app server covers, and what its home forwards to the others."""

@@ -1,0 +1,1 @@
+"""Who may use the Admin API: keys, sessions, and the limit on wrong keys."""
