@@ -12,12 +12,9 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any, Final, Literal, TextIO
-
-import structlog
-from structlog.stdlib import ProcessorFormatter
 
 from moorage.logs_output import Output
 from moorage.logs_quota import Quota
@@ -49,50 +46,58 @@ _HIDDEN: Final = r"\1[redacted]"
 # alternatives that ignores case tries each alternative at every character.
 _SUSPECT: Final = ("access_token", "accesskey", "authorization", "bearer", "eyj")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_RED: Final = "\x1b[31m"
+_COLOURS: Final = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": _RED, "critical": _RED}
+_FIELDS: Final = "moorage_fields"
+"""The attribute of our records that has the fields."""
 _BARE: Final = re.compile(r"[!#-<>-~]+")
 
 
-class Logger(structlog.BoundLoggerBase):
+class Logger:
     """A logger with bound fields. A call below the level costs one dict lookup and creates nothing."""
+
+    __slots__ = ("_fields", "_logger")
+
+    def __init__(self, logger: logging.Logger, fields: Mapping[str, Any]) -> None:
+        self._logger = logger
+        self._fields = fields
 
     def bind(self, **fields: Any) -> Logger:
         """A logger that adds `fields` to every line."""
-        return super().bind(**fields)
+        return Logger(self._logger, {**self._fields, **fields})
 
     def enabled(self, level: int) -> bool:
         """True if lines of this level (of `logging`) are written. For callers that compute what they log."""
-        return bool(self._logger.isEnabledFor(level))
+        return self._logger.isEnabledFor(level)
 
     def debug(self, event: str, **fields: Any) -> None:
         """For developers of Moorage. There may be many lines for each client."""
         if self._logger.isEnabledFor(logging.DEBUG):
-            self._proxy_to_logger("debug", event, **fields)
+            self._write(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
         """An event. There is a bounded number of lines for each connection."""
         if self._logger.isEnabledFor(logging.INFO):
-            self._proxy_to_logger("info", event, **fields)
+            self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
         """A problem that an operator should look at; the service works."""
         if self._logger.isEnabledFor(logging.WARNING):
-            self._proxy_to_logger("warning", event, **fields)
+            self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
         """A defect or a missing resource. `exc_info=True` adds the traceback."""
         if self._logger.isEnabledFor(logging.ERROR):
-            self._proxy_to_logger("error", event, **fields)
+            self._write(logging.ERROR, event, fields)
+
+    def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:
+        trace = fields.pop("exc_info", None)
+        self._logger.log(level, event, exc_info=trace, extra={_FIELDS: {**self._fields, **fields}})
 
 
 def get(component: str) -> Logger:
     """The logger of a part (`hub`, `edge`, ...). May be called before `setup`, at import."""
-    logger = structlog.wrap_logger(
-        logging.getLogger(f"{ROOT}.{component}"),
-        processors=[ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=Logger,
-        context_class=dict,
-    )
-    return logger.bind()  # type: ignore[no-any-return] # a proxy until then, which builds anew at each call
+    return Logger(logging.getLogger(f"{ROOT}.{component}"), {})
 
 
 _own: Final = get("logs")
@@ -145,7 +150,7 @@ def setup(*, level: str, format: str, stream: TextIO | None = None, node: str = 
     else:
         handler = logging.StreamHandler(stream)
     colour = (stream or sys.stdout).isatty()
-    handler.setFormatter(_Redacting(_human(colour=colour) if format == "human" else _json, node))
+    handler.setFormatter(_Redacting(partial(_human, colour=colour) if format == "human" else _json, node))
     handler.addFilter(_Libraries())
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -234,72 +239,48 @@ def redact(line: str) -> str:
     return line
 
 
-class _Redacting(ProcessorFormatter):
+Line = dict[str, Any]
+"""The fields of one line, in their order. It begins with `ts`, `level`, `component` and `event`."""
+
+
+class _Redacting(logging.Formatter):
     """Formats a record, ours or a library's, and hides the secrets in the result."""
 
-    def __init__(self, render: Any, node: str) -> None:
-        super().__init__(
-            processors=[
-                partial(_head, {"node": node} if node else {}),
-                structlog.processors.format_exc_info,
-                ProcessorFormatter.remove_processors_meta,
-                render,
-            ],
-            foreign_pre_chain=[_foreign],
-        )
+    def __init__(self, render: Callable[[Line], str], node: str) -> None:
+        super().__init__()
+        self._render = render
+        self._common = {"node": node} if node else {}
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        own = record.name.startswith(f"{ROOT}.")
+        line = {
+            "ts": _utc(record.created),
+            "level": record.levelname.lower(),
+            "component": record.name[len(ROOT) + 1 :] if own else record.name,
+            "event": record.getMessage(),
+            **self._common,
+            **getattr(record, _FIELDS, {}),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = self.formatException(record.exc_info)
+        return redact(self._render(line))
 
 
-Event = MutableMapping[str, Any]
-
-
-def _foreign(_logger: Any, _method: str, event: Event) -> Event:
-    # A library's record has its traceback in an attribute, ours in a field.
-    record: logging.LogRecord = event["_record"]
-    if record.exc_info:
-        event["exc_info"] = record.exc_info
-    return event
-
-
-def _head(common: Mapping[str, str], _logger: Any, _method: str, event: Event) -> Event:
-    """Put time, level, component and event first: every line begins with these four keys. The `common` fields
-    come next."""
-    record: logging.LogRecord = event["_record"]
-    own = record.name.startswith(f"{ROOT}.")
-    return {
-        "ts": record.created,
-        "level": record.levelname.lower(),
-        "component": record.name[len(ROOT) + 1 :] if own else record.name,
-        "event": event.pop("event", ""),
-        **common,
-        **event,
-    }
-
-
-def _json(_logger: Any, _method: str, event: Event) -> str:
-    event["ts"] = _utc(event["ts"])
+def _json(line: Line) -> str:
     # ASCII only, so a client's text can neither break the line nor confuse a terminal.
-    return json.dumps(event, default=repr)
+    return json.dumps(line, default=repr)
 
 
-def _human(*, colour: bool) -> Any:
-    red = "\x1b[31m"
-    tint = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": red, "critical": red}
-
-    def render(_logger: Any, _method: str, event: Event) -> str:
-        clock = _utc(event.pop("ts"))[11:23]
-        level, component = event.pop("level"), event.pop("component")
-        text, trace = _printable(str(event.pop("event"))), event.pop("exception", "")
-        fields = " ".join(f"{name}={_value(value)}" for name, value in event.items() if value is not None)
-        line = f"{clock} {level:<7} {component:<8} {text}" + (f"  {fields}" if fields else "")
-        if trace:
-            line += "\n" + "\n".join(_printable(row) for row in trace.splitlines())
-        start = tint.get(level, "") if colour else ""
-        return f"{start}{line}\x1b[0m" if start else line
-
-    return render
+def _human(line: Line, *, colour: bool) -> str:
+    clock = line.pop("ts")[11:23]
+    level, component = line.pop("level"), line.pop("component")
+    text, trace = _printable(line.pop("event")), line.pop("exception", "")
+    fields = " ".join(f"{name}={_value(value)}" for name, value in line.items() if value is not None)
+    shown = f"{clock} {level:<7} {component:<8} {text}" + (f"  {fields}" if fields else "")
+    if trace:
+        shown += "\n" + "\n".join(_printable(row) for row in trace.splitlines())
+    start = _COLOURS.get(level, "") if colour else ""
+    return f"{start}{shown}\x1b[0m" if start else shown
 
 
 @lru_cache(maxsize=1)

@@ -229,7 +229,7 @@ def test_a_correct_package_has_no_faults() -> None:
         ("hub___bad", "import asyncio", "hub does no I/O"),
         ("wire___bad", "from time import monotonic", "wire does no I/O"),
         ("engine___bad", "if TYPE_CHECKING:\n    from socket import socket", "engine does no I/O"),
-        ("wire___bad", "import structlog", "of third parties wire may know msgspec and orjson"),
+        ("wire___bad", "import uvicorn", "of third parties wire may know msgspec and orjson"),
         ("hub___bad", "import uvloop", "of third parties hub may know msgspec and orjson"),
         ("control___bad", "from picows import WSFrame", "only edge, load, sdk may"),
         ("edge___settings", "from moorage.edge import server", "edge.server -> moorage.edge.settings"),

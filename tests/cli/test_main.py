@@ -190,7 +190,7 @@ def test_light_commands_load_no_server() -> None:
         "import sys\n"
         "from moorage.cli.main import main\n"
         "main(['token', 'create', '--hub', 'a', '--access-key', 'k' * 20])\n"
-        "heavy = {'asyncio', 'structlog', 'prometheus_client', 'starlette', 'uvicorn', 'yaml'}\n"
+        "heavy = {'asyncio', 'prometheus_client', 'starlette', 'uvicorn', 'yaml'}\n"
         "print(heavy & set(sys.modules))"
     )
     done = subprocess.run(
@@ -216,7 +216,7 @@ def test_without_the_service_its_commands_name_what_is_missing(command: str) -> 
     # None in sys.modules is a module that cannot be found.
     code = (
         "import sys\n"
-        "sys.modules.update(uvicorn=None, structlog=None)\n"
+        "sys.modules.update(uvicorn=None, starlette=None)\n"
         "from moorage.cli.main import main\n"
         f"sys.exit(main(['{command}']))"
     )
@@ -226,7 +226,7 @@ def test_without_the_service_its_commands_name_what_is_missing(command: str) -> 
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "moorage: the service is not installed (missing: structlog, uvicorn); "
+        "moorage: the service is not installed (missing: starlette, uvicorn); "
         'install the wheel with the extra "server": '
         f'pip install "dist/moorage-{__version__}-py3-none-any.whl[server]" (docs/howto/install.md)\n'
     )

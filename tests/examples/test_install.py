@@ -70,7 +70,7 @@ async def chat(folder: Path, server: str, interpreter: str) -> None:
         assert await client.line() == "delivered"
 
 
-SERVICE_ONLY = ("httptools", "prometheus_client", "starlette", "structlog", "uvicorn", "uvloop")
+SERVICE_ONLY = ("httptools", "prometheus_client", "starlette", "uvicorn", "uvloop")
 
 
 async def without_the_extra(folder: Path, env: dict[str, str]) -> None:

@@ -16,7 +16,6 @@ NOT_WANTED = {
     "jwt",
     "prometheus_client",
     "starlette",
-    "structlog",
     "uvicorn",
     "uvloop",
     "yaml",
