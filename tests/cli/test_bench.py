@@ -164,7 +164,7 @@ def test_no_server(options: tuple[str, ...], said: str) -> None:
         (("--url", "x", "--auth", "[]"), "--auth must be a JSON object"),
         (("--url", "x", "--fail-if", "p99"), "--fail-if: "),
         (("--url", "x", "--processes", "200"), "--clients must be at least --processes"),
-        (("--url", "x", "--duration", "ten"), "is no duration"),
+        (("--url", "x", "--duration", "ten"), "is not a duration"),
         (("--url", "x", "--header", "X"), "expected NAME:VALUE"),
         (("--url", "x", "--query", "=1"), "expected NAME=VALUE"),
         (("--url", "x", "--clients", "0"), "0 is not in the range"),

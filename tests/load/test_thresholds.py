@@ -48,12 +48,12 @@ def test_a_share_of_the_deliveries() -> None:
         ("p99", "is not a condition"),
         ("p99>", "is not a condition"),
         ("p99>x", "is not a condition"),
-        ("p98>5ms", "p98 is no figure of echo; there are rate, sent"),
+        ("p98>5ms", "p98 is not a figure of echo; there are rate, sent"),
         ("p99>5", "needs a unit"),
         ("p99>5%", "needs a unit"),
         ("lost>5ms", "needs a number without a unit"),
         ("rate>5%", "in percent"),
-        ("cuts>1", "cuts is no figure of echo"),
+        ("cuts>1", "cuts is not a figure of echo"),
     ],
 )
 def test_conditions_that_are_none(condition: str, said: str) -> None:

@@ -40,7 +40,7 @@ def test_what_is_read(text: str, secure: bool, host: str) -> None:
         ("http://localhost:8080", "a part without `=`"),
         (f"Endpoint=localhost:8080;AccessKey={KEY}", "must be a URL like http://127.0.0.1:8080"),
         (f"Endpoint=ftp://localhost;AccessKey={KEY}", "must be a URL"),
-        (f"Endpoint=http://localhost:x;AccessKey={KEY}", "is no URL"),
+        (f"Endpoint=http://localhost:x;AccessKey={KEY}", "is not a URL"),
         (f"Endpoint=http://local..host;AccessKey={KEY}", "names no host: 'local..host'"),
         (f"Endpoint=http://localhost;Port=0;AccessKey={KEY}", "Port=0"),
         (f"Endpoint=http://localhost;Port=http;AccessKey={KEY}", "Port=http"),
@@ -78,7 +78,7 @@ def test_the_same_key_at_another_address_of_the_service() -> None:
 
 @pytest.mark.parametrize("hub", [None, "", "1app", "my hub", "my-hub", "a/b", "a" * 129])
 def test_what_is_no_hub(hub: Any) -> None:
-    with pytest.raises(UsageError, match="is no hub name"):
+    with pytest.raises(UsageError, match="is not a hub name"):
         check_hub(hub)
 
 

@@ -38,7 +38,7 @@ class Duration(click.ParamType[float]):
         """Read it."""
         found = _DURATION.fullmatch(str(value))
         if found is None:
-            self.fail(f"{value!r} is no duration such as 10s, 500ms or 2m", param, ctx)
+            self.fail(f"{value!r} is not a duration such as 10s, 500ms or 2m", param, ctx)
         return float(found[1]) * _SECONDS[found[2] or "s"]
 
 

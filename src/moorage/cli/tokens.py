@@ -147,5 +147,7 @@ def _endpoint(settings: Config) -> str:
         return server.public_endpoint
     if server.port == 0 or server.host in ALL_ADDRESSES:
         # The service would refuse a token for a guessed address, and the reason would be hard to find.
-        raise click.UsageError("give --endpoint: the configuration does not say how clients reach us")
+        raise click.UsageError(
+            "give --endpoint: the configuration does not name the address by which clients reach the service"
+        )
     return local_url(server)

@@ -67,7 +67,7 @@ class Dialect:
         """The answer to CONNECT. Raises `ValueError`."""
         data = orjson.loads(packet[len(self.connect) :] or b"{}")
         if not isinstance(data, dict):
-            raise ValueError("the answer to CONNECT is no object")
+            raise ValueError("the answer to CONNECT is not an object")
         return Joined(str(data.get("sid", "")), str(data.get("pid", "")))
 
     def refusal(self, packet: bytes) -> str:

@@ -64,7 +64,7 @@ def parse(text: str, scenario: ScenarioName) -> Threshold:
     name, compare, number, unit = found.groups()
     known = names(scenario)
     if name not in known:
-        raise ValueError(f"{name} is no figure of {scenario}; there are {', '.join(known)}")
+        raise ValueError(f"{name} is not a figure of {scenario}; there are {', '.join(known)}")
     is_time = name.rpartition("_")[2] in _QUANTILES
     if is_time != (unit in _MILLISECONDS):
         raise ValueError(

@@ -113,7 +113,7 @@ class Codec:
             # Nested too deeply, or placeholders for attachments that are not there.
             raise ValueError(f"unreadable packet: {error}") from None
         if not isinstance(packet.data, list):
-            raise ValueError("no list of arguments")
+            raise ValueError("the data is not a list of arguments")
         return packet.data
 
 
@@ -143,7 +143,7 @@ def part_of(data: str | bytes | bytearray) -> bytes:
 def binary(attachment: bytes) -> bytes:
     """The bytes of a `b…` attachment. Padding may be missing. Raises `ValueError`."""
     if attachment[:1] != b"b":
-        raise ValueError("no binary attachment")
+        raise ValueError("a binary attachment is missing")
     text = attachment[1:]
     return b64decode(text + b"=" * (-len(text) % 4), validate=True)
 

@@ -68,7 +68,7 @@ def check_hub(hub: Any) -> str:
     # A setting that is not there is None.
     if not isinstance(hub, str) or not HUB_NAME.fullmatch(hub):
         raise UsageError(
-            f"{hub!r} is no hub name: a letter, then letters, digits and _ (up to 128 characters); "
+            f"{hub!r} is not a hub name: a letter, then letters, digits and _ (up to 128 characters); "
             "clients connect to it with the path /clients/socketio/hubs/HUB"
         )
     return hub
@@ -92,7 +92,7 @@ def _address(endpoint: str, port: str) -> tuple[bool, str]:
         url = urlsplit(endpoint)
         found = url.port
     except ValueError as error:
-        raise UsageError(f"the connection string's Endpoint is no URL: {error}") from None
+        raise UsageError(f"the connection string's Endpoint is not a URL: {error}") from None
     if url.scheme.lower() not in ("http", "https", "ws", "wss") or not url.hostname:
         raise UsageError(
             f"the connection string's Endpoint is {endpoint!r}; it must be a URL like http://127.0.0.1:8080"

@@ -15,7 +15,7 @@ from tests.hub.fakes import World
 
 def test_the_cpu_of_the_last_seconds() -> None:
     world = World()
-    found = Load(world.node, Metrics("test"), world.now)
+    found = Load(world.node, Metrics("test"), world.now, int)
     began = time.process_time()
     while time.process_time() - began < 0.05:
         pass
@@ -31,9 +31,9 @@ def test_counters() -> None:
     world, metrics = World(), Metrics("test")
     metrics.received_websocket, metrics.received_polling = 2, 3
     metrics.lag(0.5)
-    shown = Load(world.node, metrics, world.now).now()
+    shown = Load(world.node, metrics, world.now, lambda: 3).now()
     assert (shown.messages_in, shown.messages_out, shown.loop_lag) == (5, 0, 0.5)
-    assert (shown.sockets, shown.rooms, shown.queued_bytes) == (0, 0, 0)
+    assert (shown.sockets, shown.rooms, shown.queued_bytes) == (0, 3, 0)
 
 
 def test_traffic_of_both_transports() -> None:

@@ -83,12 +83,14 @@ async def test_the_loop_has_its_turn_after_a_large_read() -> None:
     received: list[bytes] = []
     connection, wire = opened(received)
     message = b"MSG one 1 1001\r\n" + b"\0" + b"x" * 1000 + b"\r\n"
+    reads: list[bool] = []
     connection.data_received(message)
-    assert wire.reads
+    reads.append(wire.reads)
     connection.data_received(message * (LARGE_READ // len(message) + 1))
-    assert not wire.reads
+    reads.append(wire.reads)
     await asyncio.sleep(0)
-    assert wire.reads
+    reads.append(wire.reads)
+    assert reads == [True, False, True]
     connection.data_received(message * (LARGE_READ // len(message) + 1))
     wire.abort()
     await asyncio.sleep(0)

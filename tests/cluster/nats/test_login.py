@@ -125,7 +125,7 @@ async def test_a_file_without_a_seed_is_refused_without_showing_it(run: Run, tex
     server = run("")
     seed = server.folder / "node.nk"
     seed.write_text(text)
-    with pytest.raises(UsageError, match=r"cluster\.nats_nkey: (no seed|not a text)") as caught:
+    with pytest.raises(UsageError, match=r"cluster\.nats_nkey: (not the seed|not a text)") as caught:
         await server.try_login(nats_nkey=str(seed))
     assert len(text) < 10 or text not in str(caught.value)
     seed.unlink()

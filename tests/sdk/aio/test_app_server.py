@@ -113,7 +113,7 @@ async def test_close_with_drain_waits_for_its_clients(world: World) -> None:
     [
         ({"connection_string": ""}, "connection string is empty"),
         ({"connection_string": "Endpoint=http://x"}, "no AccessKey"),
-        ({"hub": "no hub"}, "is no hub name"),
+        ({"hub": "no hub"}, "is not a hub name"),
         ({"server_id": "x" * 129}, "server_id must have 1 to 128"),
         ({"server_id": 7}, "server_id must have 1 to 128"),
         ({"max_queue_bytes": 0}, "max_queue_bytes must be 1 or more, not 0"),

@@ -65,7 +65,8 @@ class Admin:
     ) -> Sequence[tuple[str, Load | History | Busiest]]:
         """Answer questions about this node. Returns what needs a tick, with the names of these parts."""
         now = time.monotonic()
-        load, history = Load(node, metrics, now), History(node, metrics, time.time, now)
+        load = Load(node, metrics, now, lambda: self.rooms.total)
+        history = History(node, metrics, time.time, now)
         self.count_rooms(node)
         node.inspections.inspector = inspector = Inspector(
             node,

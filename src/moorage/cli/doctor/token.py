@@ -42,7 +42,7 @@ class Parts:
         if not self.token.isascii() or len(self.token) > MAX_TOKEN:
             return f"a token is ASCII and has at most {MAX_TOKEN} characters"
         if len(parts) != 3:
-            return f"it has {len(parts)} parts, not three with dots between them"
+            return "a token has three parts with dots between them, this one has " + str(len(parts))
         for name, part in (("header", parts[0]), ("payload", parts[1])):
             try:
                 raw = part.replace("-", "+").replace("_", "/")

@@ -191,7 +191,7 @@ def summary(nodes: Sequence[Mapping[str, Any]], missing: Sequence[str]) -> str:
     parts = [
         f"{len(nodes)} nodes" if len(nodes) != 1 else "1 node",
         f"{ready} ready",
-        f"{total('clients'):,.0f} clients",
+        f"{total('clients'):,.0f} clients" if total("clients") != 1 else "1 client",
         f"in {total('in_rate'):,.0f}/s",
         f"out {total('out_rate'):,.0f}/s",
         f"CPU {total('cpu'):.2f}",

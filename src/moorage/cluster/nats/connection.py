@@ -170,7 +170,7 @@ class NatsConnection(asyncio.Protocol):
                     # A defect of ours. It must not end the connection.
                     log.error("message of another node failed", exc_info=error)
             if end < 0 and size - at > MAX_LINE:
-                raise ValueError("a line without an end")
+                raise ValueError("a line is too long")
         except (ValueError, KeyError, TypeError, AttributeError):
             self.abort("the server does not speak the protocol of NATS")
             return

@@ -106,7 +106,7 @@ def _private(setting: str, seed: str) -> bytes:
         data = b""
     kind = (data[0] & 7) << 5 | data[1] >> 3 if len(data) == 36 else 0
     if kind != _USER or data[0] & 0xF8 != _SEED or _checksum(data[:-2]) != data[-2:]:
-        raise NatsError(f"{setting}: no seed of a user (it begins with SU)")
+        raise NatsError(f"{setting}: not the seed of a user (which begins with SU)")
     return data[2:-2]
 
 

@@ -106,7 +106,9 @@ class CallHandler:
                 own = Selection(connection=command.connection, server=self._server.app.id)
                 return Send(command.hub, own, command.payload, control=True)
             if found.server is not self._server.app:
-                raise PeerError(API_BAD_PAYLOAD, "another app server's client takes events and acks only")
+                raise PeerError(
+                    API_BAD_PAYLOAD, "packets for another app server's client must be events or acks"
+                )
         return command
 
     def _decoded(self, request: Request, content: bytes) -> Operation:

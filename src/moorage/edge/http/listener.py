@@ -164,7 +164,7 @@ class ClientPort:
     def _took(self, task: asyncio.Task[Any]) -> None:
         self._taken.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.warning("connection not taken", error=str(task.exception()))
+            log.warning("passed connection not accepted", error=str(task.exception()))
 
     async def stop(self) -> None:
         """Accept no new TCP connections, and end the remaining HTTP connections."""

@@ -50,7 +50,7 @@ def answer_head(data: bytes) -> tuple[int, Headers, int | None]:
             raise ValueError("not a header")
         name, value = name.lower(), value.strip(b" \t")
         if name == b"transfer-encoding":
-            raise ValueError("a transfer coding, which no node uses")
+            raise ValueError("a transfer coding, which nodes do not use")
         if name == b"content-length":
             length = int(value)
             if length < 0:

@@ -93,7 +93,7 @@ class Passing:
             except BlockingIOError:
                 return
             except OSError as error:
-                log.warning("connection not taken", error=error.strerror)
+                log.warning("passed connection not accepted", error=error.strerror)
                 return
             if len(descriptors) == 1 and not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 self._take(socket.socket(fileno=descriptors[0]), data)

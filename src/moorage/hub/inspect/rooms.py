@@ -72,6 +72,11 @@ class RoomIndex:
         else:
             self.others.when_visible(hub, groups, call)
 
+    @property
+    def total(self) -> int:
+        """Number of rooms of all hubs."""
+        return sum(map(len, self.hubs.values()))
+
     def count(self, hub: str) -> int:
         """Number of rooms of a hub (in lower case)."""
         rooms = self.hubs.get(hub)

@@ -311,7 +311,7 @@ class Link:
         try:
             frames = self.session.received(data)
         except PeerError as error:
-            _log.error("the service sent what is no batch (%s): a new session", error)
+            _log.error("the service sent bytes that are not a batch (%s): a new session begins", error)
             socket.break_off(LINK_BAD_FRAME)
             self._give_up(str(error))
             return
@@ -386,7 +386,9 @@ class Link:
             async with asyncio.timeout(CONNECT_SECONDS):
                 return self.session.greeted(await socket.first, self._wanted)
         except TimeoutError:
-            raise LinkUnavailable(f"{self.target.endpoint} opened the link and said nothing") from None
+            raise LinkUnavailable(
+                f"{self.target.endpoint} opened the link, but did not answer the hello"
+            ) from None
         except PeerError as error:
             raise LinkRefused(f"{self.target.endpoint} does not speak moorage.v1 ({error})") from None
 

@@ -81,7 +81,10 @@ class SeveralLinks:
             if len(full) == len(links):
                 raise full[0].link.session.full()
             for node_link in full:
-                _log.warning("node %s is slower than the others: a new session there", node_link.view.name)
+                _log.warning(
+                    "node %s is slower than the others, and its queue is full: a new session begins there",
+                    node_link.view.name,
+                )
                 node_link.link.restart("its queue is full")
             links = self.alive()
         for node_link in links:

@@ -125,7 +125,9 @@ def room_name(room: Any) -> str:
                 room.encode()
             except UnicodeEncodeError:
                 # Apps take names of rooms from clients, whose JSON may hold half of a surrogate pair.
-                raise UsageError(f"a room's name with half a character in it: {room!r:.100}") from None
+                raise UsageError(
+                    f"a room's name is not valid Unicode (half of a surrogate pair): {room!r:.100}"
+                ) from None
         return room
     if isinstance(room, int) and not isinstance(room, bool):
         return str(room)

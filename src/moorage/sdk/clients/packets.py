@@ -70,7 +70,7 @@ def complete(client: Receiver, payload: bytes) -> Iterator[bytes]:
     for piece in payload.split(RS):
         parts = client.incoming
         if (piece[:1] == b"b") != bool(parts):
-            raise ValueError("an attachment came where none was due, or none came where one was")
+            raise ValueError("an attachment is missing, or came where none was announced")
         parts.append(piece)
         if len(parts) > header_of(parts[0]).attachments:
             client.incoming = []

@@ -175,7 +175,7 @@ class Movers(Generic[ClientT]):
         client but for `HANDED_OVER`."""
         client = self._make(Open(frame.client, frame.id, frame.user, frame.handshake))
         if not all(self._serves(one.namespace) for one in frame.sockets):
-            _log.warning("a client is not taken: this app server lacks one of its namespaces")
+            _log.warning("a client's hand-over is refused: this app server lacks one of its namespaces")
             self._transmit(client, Refused(client.number, _UNAVAILABLE, ""))
             return
         client.environ[HANDED_OVER] = True

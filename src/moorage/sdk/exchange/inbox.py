@@ -102,7 +102,7 @@ class Inbox:
     def _failed(self, frame: v1.Failed) -> None:
         """The service refused a frame that no caller waits for, usually an emit."""
         error = RequestFailed(frame.number, frame.reason, frame.message)
-        _log.error("the service did not do what was asked: %s", error)
+        _log.error("the service refused a request that no caller waits for: %s", error)
         self._tell("error", error)
 
     def _drain(self, frame: v1.Drain) -> None:

@@ -198,11 +198,11 @@ class Session:
         batch = decode_from_service(data)
         frame = batch.frames[0] if batch.frames else None
         if batch.number or not isinstance(frame, v1.ServiceHello):
-            raise PeerError(LINK_BAD_FRAME, "the first message is no hello")
+            raise PeerError(LINK_BAD_FRAME, "the first message is not a hello")
         if frame.revision < 1:
             raise errors.LinkRefused(
                 f"the service {frame.service} speaks revision {frame.revision} of moorage.v1, this SDK 1 "
-                f"to {v1.REVISION}: use versions of both that belong together",
+                f"to {v1.REVISION}: use versions of both that match",
                 reason=LINK_VERSION.name,
                 number=LINK_VERSION.number,
             )

@@ -65,7 +65,7 @@ def _after_fork() -> None:
 
 def _close_all() -> None:
     for moorage in list(_attached):
-        _log.info("this process only watches files: it leaves hub %s to the one that serves", moorage.hub)
+        _log.info("this process only watches files: it leaves hub %s to the process that serves", moorage.hub)
         moorage.close()
 
 
@@ -133,7 +133,9 @@ def _server_of(server: Any) -> tuple[Any, dict[str, Any]]:
         return server.server, {"flask.app": middleware.flask_app}
     if isinstance(server, socketio.AsyncServer):
         raise UsageError("an AsyncServer takes `await use_moorage(...)`")
-    raise UsageError(f"a socketio.Server or a Flask-SocketIO object is wanted, not {type(server).__name__}")
+    raise UsageError(
+        f"use_moorage_sync takes a socketio.Server or a Flask-SocketIO object, not {type(server).__name__}"
+    )
 
 
 class ThreadedMoorage(AppServerBase):

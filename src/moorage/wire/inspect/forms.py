@@ -202,6 +202,7 @@ class NodeLoad(Rows, frozen=True, kw_only=True):
     uptime: float = 0.0
     sockets: int = 0
     rooms: int = 0
+    """Rooms with members at this node. The private rooms of sockets do not count."""
     messages_in: int = 0
     """From clients, since the start."""
     messages_out: int = 0

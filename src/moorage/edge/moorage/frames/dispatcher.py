@@ -350,7 +350,7 @@ class Dispatcher:
     ) -> Job[None] | None:
         if frame.ref == 0 or len(self._open) >= MAX_OPEN:
             raise PeerError(
-                reasons.LINK_BAD_REQUEST, f"a ref is needed, and at most {MAX_OPEN} questions at once"
+                reasons.LINK_BAD_REQUEST, f"a question needs a ref; at most {MAX_OPEN} may be open"
             )
         stream = Stream(self, frame.ref, make)
         self._open.add(stream)
