@@ -170,6 +170,41 @@ async def echoed(service: MoorageProcess, context: ssl.SSLContext) -> None:
         await session.close()
 
 
+async def test_a_stock_client_connects_in_a_flood_of_handshakes(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with MoorageProcess(*authority.make("flood").flags, "--set=server.header_timeout=30") as service:
+        port = urlsplit(service.url).port
+        assert port is not None
+        context = ssl.create_default_context(cafile=str(authority.file))
+        sio = socketio.AsyncServer(async_mode="asgi")
+        sio.on("echo", lambda _sid, value: len(value))
+        link: dict[str, Any] = {"connection_string": service.connection_string, "ssl_context": context}
+        async with await use_moorage(sio, hub="app", **link):
+            # The whole flood is in front of the client.
+            os.kill(service.pid, signal.SIGSTOP)
+            flood = [
+                socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0))
+                for _ in range(400)
+            ]
+            for sock in flood[::2]:
+                sock.sendall(client_hello())
+            os.kill(service.pid, signal.SIGCONT)
+            await echoed(service, context)
+        for sock in flood:
+            sock.close()
+        assert service.metric("moorage_faults_total") == 0
+
+
+def client_hello() -> bytes:
+    """The first message of a handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
+    return outgoing.read()
+
+
 async def test_workers_relay_to_the_owner(authority: Authority) -> None:
     env = {"NODE_EXTRA_CA_CERTS": str(authority.file), "SSL_CERT_FILE": str(authority.file)}
     with pytest.MonkeyPatch.context() as patch:

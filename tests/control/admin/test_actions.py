@@ -107,8 +107,3 @@ def test_what_the_audit_log_shows() -> None:
         "rooms": ["r"],
     }
     assert body(DisconnectBody, user="ada").shown == {"hub": "app", "namespace": "/", "user": "ada"}
-
-
-def test_the_base_has_no_command() -> None:
-    with pytest.raises(NotImplementedError):
-        _ = body(Body).command

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -33,20 +33,31 @@ Namespace = Annotated[str, Meta(max_length=512, pattern=r"^/[^,?\x00-\x1f\x7f]*$
 RoomNames = Annotated[list[Text], Meta(max_length=MAX_ROOMS)]
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the bodies."""
+class Body(Protocol):
+    """The body of an action."""
+
+    @property
+    def hub(self) -> str:
+        """The hub's name."""
+
+    @property
+    def command(self) -> Command:
+        """The command. Raises `PeerError` (api-bad-body)."""
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The body as the audit log shows it."""
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What all bodies have."""
 
     hub: Hub
     namespace: Namespace = "/"
 
     @property
-    def command(self) -> Command:
-        """The command. Raises `PeerError` (api-bad-body)."""
-        raise NotImplementedError
-
-    @property
     def shown(self) -> dict[str, Any]:
-        """The body as the audit log shows it: without empty fields."""
+        """As in `Body`, without empty fields."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return {name: value for name, value in found.items() if value not in (None, "", [])}
 
@@ -55,7 +66,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(room_group(self.namespace, room) for room in rooms))
 
 
-class Target(Body, frozen=True, kw_only=True):
+class Target(Scope, frozen=True, kw_only=True):
     """Whom an action is for: exactly one of `connection`, `user` and `room`."""
 
     connection: Id | UnsetType = UNSET
@@ -106,7 +117,7 @@ class LeaveBody(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return LeaveGroups(self.hub, self.selection, self.groups(self.rooms))
 
 
-class EmitBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EmitBody(Scope, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sends an event to the sockets of a namespace: to all, or to those in one of `rooms`; without those in
     one of `except`; only to one connection, or to those of one user."""
 

@@ -98,7 +98,7 @@ class Operations:
         ]
 
     def _acts(self) -> list[Operation]:
-        def act(name: str, summary: str, body: type[actions.Body]) -> Operation:
+        def act(name: str, summary: str, body: type[msgspec.Struct]) -> Operation:
             return Operation(name, "POST", f"/{name}", OPERATE, summary, self._act, answers.Done, body=body)
 
         emit = act("emit", "Send an event", actions.EmitBody)

@@ -8,14 +8,16 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from moorage import logs
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.http.refusals import plain_response
+from moorage.edge.limits.networks import counted_address
 from moorage.edge.tcp.counted import AddressLimit, CountedSocket
+from moorage.edge.tcp.crowd import Crowd, Queue
 from moorage.edge.tcp.header import SIGNATURE, ProxyHeader, Source
 from moorage.edge.tcp.narrow import secured
 from moorage.edge.tcp.tls import Tls
@@ -23,11 +25,23 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PROXY_HEADER, HEADER_TIMEOUT, PROXY_REFUSED, TLS_HANDSHAKE
 
 MAX_TURN: Final = 16
-"""Maximum number of connections that are accepted, and of handshakes that begin, in one turn of the event
-loop. A handshake takes about half a millisecond, so a flood of them does not delay others for long."""
+"""Maximum number of handshakes that begin in one turn of the event loop. A handshake takes about half a
+millisecond, so a flood of them does not delay others for long."""
+MAX_ACCEPTS: Final = 64
+"""Maximum number of connections that are admitted in one turn, about 5 ms of work. It is more than
+`MAX_TURN`, because the operating system's queue has no fairness: a new client must not wait there."""
+MAX_CLOSED: Final = 512
+"""Maximum number of connections of a flood that are closed in one turn, right after they are accepted, which
+takes about 5 ms. A flood that is faster than the service accepts would keep new clients out of that queue."""
+MAX_PENDING: Final = 4096
+"""Maximum number of connections whose handshake has not begun."""
+MAX_HANDSHAKES: Final = 1024
+"""Maximum number of handshakes under way. Each takes 60 to 100 KB, until the client has answered. The service
+does 2,000 a second, so clients that are half a second away are still admitted at its full speed."""
 NO_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 WAIT_SECONDS: Final = 1.0
 """Time without accepting when the process has no file descriptors left."""
+CROWDED: Final = "too many handshakes wait or are not finished"
 LEFT: Final = 64 * 1024
 """Maximum bytes of a refused client that are read before the connection is closed."""
 SHUTDOWN_SECONDS: Final = 5.0
@@ -68,8 +82,10 @@ class Gate:
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun = 0
         """Number of handshakes that have begun in this turn of the event loop."""
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: Queue[asyncio.Future[None]] = Queue()
         """Handshakes that begin in later turns."""
+        self._pending: Crowd[asyncio.Task[None]] = Crowd(MAX_PENDING)
+        self._handshakes: Crowd[asyncio.Task[None]] = Crowd(MAX_HANDSHAKES)
         for sock in sockets:
             self._loop.add_reader(sock, self._readable, sock)
 
@@ -86,20 +102,40 @@ class Gate:
             task.cancel()
 
     def _readable(self, sock: socket.socket) -> None:
-        for _ in range(MAX_TURN):
+        admitted = closed = 0
+        while admitted < MAX_ACCEPTS and closed < MAX_CLOSED:
             try:
                 made, address = sock.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno not in NO_FILES:
-                    raise
-                log.warning("connections not accepted", error=error.strerror)
-                self._loop.remove_reader(sock)
-                self._loop.call_later(WAIT_SECONDS, self._again, sock)
+                self._not_accepted(sock, error)
                 return
+            if admitted >= MAX_TURN and self._is_flood(address[0]):
+                made.close()
+                self._refused(PeerError(TLS_HANDSHAKE, CROWDED))
+                closed += 1
+                continue
             made.setblocking(False)
-            self._accepted(made, str(address[0]))
+            self._accepted(made, address[0])
+            admitted += 1
+
+    def _not_accepted(self, sock: socket.socket, error: OSError) -> None:
+        if error.errno not in NO_FILES:
+            raise error
+        if self._pending:
+            # A flood may hold the descriptors. This one is free in the next turn.
+            self._end_oldest(self._pending)
+            return
+        log.warning("connections not accepted", error=error.strerror)
+        self._loop.remove_reader(sock)
+        self._loop.call_later(WAIT_SECONDS, self._again, sock)
+
+    def _is_flood(self, peer: str) -> bool:
+        """True if no more connections can wait, and many of those that wait are of this address."""
+        if not self._pending.is_full or (self._proxies is not None and self._proxies.trusts(peer)):
+            return False
+        return self._pending.number(counted_address(peer)) > MAX_PENDING // 16
 
     def _accepted(self, made: socket.socket, peer: str) -> None:
         if self._limit is not None:
@@ -124,10 +160,16 @@ class Gate:
             source = await self._source(sock, peer)
             if source is not None and isinstance(sock, CountedSocket):
                 sock.limit.count(sock, source.address)
-            if self._tls is not None:
-                await self._hello(sock)
+            if self._tls is None:
+                given = True
+                await self._loop.connect_accepted_socket(lambda: self._make(source), sock)
+                return
+            address = counted_address(peer if source is None else source.address)
+            with self._among(self._pending, address):
+                await self._hello(sock, address)
             given = True
-            await self._open(sock, source)
+            with self._among(self._handshakes, address):
+                await self._open(self._tls, sock, source)
         except PeerError as error:
             self._refuse(sock, error)
         except TimeoutError:
@@ -139,13 +181,27 @@ class Gate:
             if not given:
                 sock.close()
 
-    async def _open(self, sock: socket.socket, source: Source | None) -> None:
-        """Go on with TLS, or with HTTP. The event loop owns the socket from here on. Raises `PeerError`
-        (tls-handshake) and `OSError`."""
-        if self._tls is None:
-            await self._loop.connect_accepted_socket(lambda: self._make(source), sock)
-            return
-        protocol, context = self._make(source), self._tls.context
+    @contextmanager
+    def _among(self, crowd: Crowd[asyncio.Task[None]], address: str) -> Iterator[None]:
+        """This connection is one of the crowd, and ends if it has to leave for a newer one."""
+        task = asyncio.current_task()
+        assert task is not None
+        if crowd.is_full:
+            self._end_oldest(crowd)
+        crowd.add(address, task)
+        try:
+            yield
+        finally:
+            crowd.discard(address, task)
+
+    def _end_oldest(self, crowd: Crowd[asyncio.Task[None]]) -> None:
+        crowd.take_oldest().cancel()
+        self._refused(PeerError(TLS_HANDSHAKE, CROWDED))
+
+    async def _open(self, tls: Tls, sock: socket.socket, source: Source | None) -> None:
+        """Go on with TLS. The event loop owns the socket from here on. Raises `PeerError` (tls-handshake) and
+        `OSError`."""
+        protocol, context = self._make(source), tls.context
         make, done = secured(protocol, context, handshake=self._timeout, shutdown=SHUTDOWN_SECONDS)
         tcp, _ = await self._loop.connect_accepted_socket(make, sock)
         try:
@@ -181,24 +237,24 @@ class Gate:
         if sock.recv(1, socket.MSG_PEEK) == SIGNATURE[:1]:
             raise PeerError(PROXY_REFUSED)
 
-    async def _hello(self, sock: socket.socket) -> None:
+    async def _hello(self, sock: socket.socket, address: str) -> None:
         """Wait for the first bytes of the handshake, and for its turn. TLS needs 60 KB for a connection, and
         a client that sends nothing should cost nothing. Raises `PeerError` (tls-handshake), `OSError`."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._until_readable(sock)
-                await self._turn()
+                await self._turn(address)
                 if not sock.recv(1, socket.MSG_PEEK):
                     raise PeerError(TLS_HANDSHAKE, "the client closed the connection before it")
         except TimeoutError:
             raise PeerError(TLS_HANDSHAKE, "the client sent nothing") from None
 
-    async def _turn(self) -> None:
+    async def _turn(self, address: str) -> None:
         """Strangers can hold many connections, and begin all handshakes or close all at once. The service
-        handles a few in one turn of the event loop."""
-        if self._begun >= MAX_TURN:
+        handles a few in one turn of the event loop, of each address in turn."""
+        if self._begun >= MAX_TURN or self._waiting:
             waiting = self._loop.create_future()
-            self._waiting.append(waiting)
+            self._waiting.add(address, waiting)
             await waiting
             return
         if not self._begun:
@@ -208,7 +264,7 @@ class Gate:
     def _next_turn(self) -> None:
         self._begun = 0
         while self._waiting and self._begun < MAX_TURN:
-            waiting = self._waiting.popleft()
+            waiting = self._waiting.take()
             if not waiting.done():
                 waiting.set_result(None)
                 self._begun += 1
