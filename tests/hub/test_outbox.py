@@ -301,6 +301,23 @@ def test_a_large_fan_out_waits_a_few_turns_for_the_commands_behind_it(world: Wor
     assert heard(clients[0]) == expected
 
 
+def test_a_broadcast_that_has_begun_waits_for_the_rest_of_its_burst(world: World) -> None:
+    """An app's first broadcast often arrives alone. The others come while a part of it is written."""
+    flusher = world.node.flusher
+    clients = flood(world, 2 * SLICE)
+    flusher.run()
+    assert written(clients) == SLICE
+    flusher.busy = lambda: True
+    for number in range(3):
+        large(world, clients, b"42[%d]" % (number + 1))
+        flusher.run()
+        assert written(clients) == SLICE
+    flusher.busy = lambda: False
+    world.settle()
+    assert [len(sink_of(client).writes) for client in clients] == [2] * SLICE + [1] * SLICE
+    assert all(heard(client) == [b"42[%d]" % number for number in range(4)] for client in clients)
+
+
 def test_a_large_fan_out_is_written_in_the_turn_that_ends_the_commands(world: World) -> None:
     clients = flood(world, SLICE)
     world.node.flusher.busy = lambda: True

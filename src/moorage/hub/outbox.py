@@ -273,7 +273,8 @@ class Flusher(Generic[OwnerT]):
         self.busy: Callable[[], bool]
         """True if commands wait for the next turn, which ends with `run`. Set by `Turns`."""
         self._waits = 0
-        """Flushes for which the large fan-outs have waited."""
+        """Flushes for which the present large fan-outs have waited. It starts again when all are written, so
+        commands that do not end cannot hold them for longer."""
 
     @property
     def waiting(self) -> int:
@@ -401,6 +402,7 @@ class Flusher(Generic[OwnerT]):
             except Exception as error:
                 self._fail(box, error)
         self.written += sent
-        self._waits = BULK_WAITS if self._bulk else 0
         if self._bulk:
             self.wake()
+        else:
+            self._waits = 0
