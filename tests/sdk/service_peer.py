@@ -37,6 +37,7 @@ class ServicePeer:
         self.max_batch = 1 << 24
         self.keepalive = 5000
         self.grace = 5000
+        self.keeps = False
         self.revision = 1
         self.recovery = 0
         self.node = "node"
@@ -200,6 +201,7 @@ class ServicePeer:
             self.node,
             0,
             self.recovery,
+            self.keeps,
         )
         await connection.send(v1.encode_batch(0, 0, [v1.encode_frame(answer)]))
         if known is not None:

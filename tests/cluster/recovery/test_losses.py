@@ -281,3 +281,35 @@ def test_an_index_of_many_lanes_forgets_the_oldest() -> None:
     sent.note(Send(HUB, Selection(filter=Filter(any_of=many)), b""), 1e9)
     assert sent.since(1e9).hubs == {HUB: ("\0",)}
     assert losses.AGAIN > INTERVAL
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "long ago"])
+def test_an_app_server_hands_over_too_late(known: bool) -> None:
+    """Sockets of the lost node end where they are now. Others stay, unless it is not known any more."""
+    divided = Divided()
+    here, fresh = divided.client(0, "a"), divided.client(0, "a")
+    moved = divided.client(0, "a")
+    moved.lose()
+    moved.stage = divided.stages[1]
+    moved.come_back()
+    divided.nodes.settle()
+    moved.answer()
+    assert resumed_at(divided, 1, moved)
+    late = divided.nodes.routers[0].recovery.losses.late
+    late(HUB, [here.pid["/"]] if known else None, {room_group("/", "a")})
+    divided.nodes.settle()
+    ended = {
+        close[0]
+        for world in divided.nodes.worlds
+        for close in world.observer.closes
+        if close[1] == EVENTS_LOST.name
+    }
+    assert ended == ({here.connection.id} if known else set()) | {moved.connection.id}
+    assert fresh.connection.id not in ended
+
+
+def resumed_at(divided: Divided, at: int, client: Returning) -> bool:
+    """True if this node has the socket of a client, with its connection."""
+    recovery = divided.nodes.worlds[at].hub().recovery
+    track = None if recovery is None else recovery.find(client.pid["/"])
+    return track is not None and track.connection is client.connection

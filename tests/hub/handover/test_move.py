@@ -376,6 +376,18 @@ def test_the_data_of_a_client_that_is_away_comes_from_the_app_server_that_saw_it
     assert track.server is moving.two.app
 
 
+def test_the_new_app_server_is_the_one_that_saves_the_sockets() -> None:
+    moving = Moving()
+    recovery = recovering(moving)
+    sid = moving.world.enter(moving.client, "/admin")
+    track = moving.client.tracks[namespace_group("/admin")] if moving.client.tracks else None
+    assert track is not None
+    moving.freeze(Left("/admin", sid))
+    moving.accept()
+    assert track.server is moving.two.app
+    assert recovery.find(track.pid) is track
+
+
 def test_a_client_that_moves_does_not_come_back_to_another_socket_meanwhile() -> None:
     moving = Moving()
     recovering(moving)

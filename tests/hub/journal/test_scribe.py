@@ -74,3 +74,20 @@ def test_offsets_of_former_nodes_are_described_again() -> None:
     client.save(b"")
     client.come_back()
     assert [event[2] for event in client.events] == [2]
+
+
+def test_another_app_server_serves_a_client() -> None:
+    """The heir knows both numbers, and the app server that will send the data."""
+    keeper = Keeper()
+    client = keeper.client()
+    client.connection.channel = 7
+    recovery, server = keeper.world.hub().recovery, client.connection.server
+    assert recovery is not None
+    other, _ = keeper.world.server("s2", "other")
+    client.connection.server = other
+    recovery.served(client.connection, 8)
+    (known,) = [
+        entry for entry in Pages(keeper.pages).entries() if isinstance(entry, Known) and not entry.new
+    ]
+    assert (known.channel, known.server) == (8, other.id)
+    assert server is not other

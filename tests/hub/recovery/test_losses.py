@@ -140,3 +140,16 @@ def test_whom_a_command_is_for() -> None:
     assert lanes_of(Send(HUB, Selection(filter=Filter(any_of=("a", "b"))), payload)) == ("a", "b")
     assert lanes_of(Send(HUB, Selection(filter=Filter(any_of=many)), payload)) == (EVERYONE,)
     assert lanes_of(Send(HUB, Selection(), payload)) == (EVERYONE,)
+
+
+def test_some_sockets_have_missed_something_whatever_they_had(lossy: Lossy) -> None:
+    named, outside, other = [lossy.stage.client() for _ in range(3)]
+    for client in (named, other):
+        lossy.stage.world.join(client.connection, "a")
+    pids = [named.pid["/"], outside.pid["/"], "unknown"]
+    counted: list[tuple[str, int]] = []
+    for hub in (HUB, "no hub"):
+        lossy.losses.missed(hub, pids, {ROOM}, lambda name, count: counted.append((name, count)))
+    lossy.stage.world.settle()
+    assert counted == [(HUB, 1)]
+    assert lossy.closed() == [named.connection.id]

@@ -157,6 +157,26 @@ async def test_down_for_longer_than_the_grace_time(peer: ServicePeer) -> None:
     await link.close()
 
 
+async def test_a_node_that_keeps_sockets_is_away_for_longer_than_the_grace_time(
+    peer: ServicePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clients may find their sockets after its restart, so the app keeps them, too."""
+    monkeypatch.setattr("moorage.sdk.aio.link.GRACE_EXTRA", 0.1)
+    peer.grace, peer.keepalive, peer.keeps = 200, 200, True
+    link = link_to(peer.connection_string)
+    await link.start()
+    port = await peer.stop()
+    assert await link.ears.next() == "lost"
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(link.ears.next(), 0.8)
+    peer.forget()
+    await peer.hello()
+    await peer.listen(port)
+    assert await link.ears.next() == "session lost"
+    assert await link.ears.next() == "restored"
+    await link.close()
+
+
 async def test_a_silent_service(peer: ServicePeer) -> None:
     peer.keepalive = 100
     link = link_to(peer.connection_string)

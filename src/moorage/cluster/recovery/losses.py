@@ -215,6 +215,25 @@ class ClusterLosses:
         for hub, lanes in hubs.items():
             self._losses.lost(hub, lanes, before, self._ended, moved=body.relayed)
 
+    def late(self, hub: str, pids: Collection[str] | None, lanes: Collection[str]) -> None:
+        """`hub.journal.latecomers.Missed`. Some of these sockets may have moved on to other nodes."""
+        if pids is None:
+            self._losses.lost(hub, lanes, self._losses.mark(), self._ended_late, moved=True)
+        else:
+            self._losses.missed(hub, pids, lanes, self._ended_late)
+        everything = len(lanes) > MAX_TOLD
+        hubs: dict[str, tuple[str, ...]] = {hub: (EVERYONE,) if everything else tuple(lanes)}
+        for peer in self._peers:
+            self._network.tell(peer, Unseen(0.0, hubs, relayed=True))
+
+    def _ended_late(self, hub: str, sockets: int) -> None:
+        self._node.claims.counts.incomplete += sockets
+        log.warning(
+            "sockets end, because an app server came back too late to a node that was lost",
+            hub=hub,
+            sockets=sockets,
+        )
+
     def _ended(self, hub: str, sockets: int) -> None:
         self._node.claims.counts.incomplete += sockets
         log.warning("sockets may have missed events of another node and end", hub=hub, sockets=sockets)

@@ -119,6 +119,7 @@ class ClusterRecovery:
         assert keeping is not None
         lost = LostNodes(journals, keeping.heirs, self._node.turns, self._own, self._names.keys)
         self.fetches.keep(lost)
+        keeping.heirs.missed = self.losses.late
         self.late = LateEmits(self._node, keeping, self, self._own, self._names.keys())
         for kind in get_args(Lateness):
             self._cluster.handlers[kind] = self.late.take

@@ -188,6 +188,8 @@ class Move:
         self.former.clients.discard(connection)
         server.clients.add(connection)
         connection.server = server
+        if connection.hub.recovery is not None and isinstance(self._channel, int):
+            connection.hub.recovery.served(connection, self._channel)
         unknown = self._sids.keys() - {one.namespace for one in self._left or ()}
         for item in self._take_kept():
             if connection.session.state == State.CLOSED:

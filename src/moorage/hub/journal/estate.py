@@ -47,7 +47,6 @@ class _Ghost:
         self.groups: set[str] = set()
         self.tracks: dict[str, Track[Any]] | None = None
         self.listed: Found | None = None
-        self.channel = known.channel
 
 
 class HubEstate:
@@ -77,8 +76,9 @@ class HubEstate:
         """Emits that the heir has carried out, too, for the sockets of this estate."""
         self.taken: dict[str, tuple[int, int]] = {}
         """How far each session of an app server was carried out (`wire.recovery.journal.Taken`)."""
-        self.channels: dict[int, str] = {}
-        """The ids of connections, by the client's number on the link of its app server."""
+        self._clients: dict[int, set[str]] = {}
+        """The `pid`s of a client's sockets, by its number on the link of its app server. Packets for a client
+        that was away may have been on their way."""
         self._ghosts: dict[str, _Ghost] = {}
         self._sendings: dict[int, Sending] = {}
         self._privates: dict[str, str] = {}
@@ -173,9 +173,10 @@ class HubEstate:
         elif known.back and track.connection is None:
             recovery.claim(track, Claim(self._ghost(known), _NO_CONNECT, known.since))
             recovery.resume(track, self._ghost(known))
+        if known.channel:
+            self._clients.setdefault(known.channel, set()).add(known.pid)
         if track.connection is not None and known.channel:
             # A client may have changed its app server.
-            track.connection.channel = known.channel
             track.connection.server = track.server = _Named(known.server)
         track.since = known.since
         track.live_since = known.live_since + shift
@@ -219,7 +220,6 @@ class HubEstate:
         # Emits of others may come in another order than their numbers: large ones are sent on at their end.
         self.executed = {source: self._done[source] for source in self.instances & self._done.keys()}
         self._times.clear()
-        self.channels = {ghost.channel: ghost.id for ghost in self._ghosts.values() if ghost.channel}
         for connection in list(self._ghosts):
             self._away(connection)
         self._sendings.clear()
@@ -253,6 +253,16 @@ class HubEstate:
     def meet(self, carried_out: Collection[tuple[str, int]]) -> None:
         """Everything is handed over. The heir has carried out these emits since it has the sockets."""
         self.twice = frozenset(self._seen.intersection(carried_out))
+
+    def sockets(self, number: int) -> list[Track[_Ghost]]:
+        """The sockets that an app server knows, or knew, by this number of a client."""
+        return [
+            track for track in map(self.recovery.find, self._clients.get(number, ())) if track is not None
+        ]
+
+    def private_rooms(self) -> dict[int, tuple[str, ...]]:
+        """The private rooms of these sockets, by the number."""
+        return {number: tuple([each.private for each in self.sockets(number)]) for number in self._clients}
 
     def packet(self, connection: str, payload: bytes) -> None:
         """An app server's packets for one client."""

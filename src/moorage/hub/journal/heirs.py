@@ -17,6 +17,7 @@ from typing import Final
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.journal.estate import HubEstate, written_once_more
 from moorage.hub.journal.inherited import Inherited
+from moorage.hub.journal.latecomers import LATE_SECONDS, Latecomers, Missed
 from moorage.hub.journal.pages import Pages
 from moorage.hub.recovery.commands import Change
 from moorage.hub.recovery.sockets.state import Recovery
@@ -39,7 +40,7 @@ HAND_OVER_SECONDS: Final = 5.0
 sockets are not recovered then."""
 BACK_SECONDS: Final = 10.0
 """How long the app servers of a node that was restarted may take after the first one: they try again every
-five seconds at the latest. One that comes later has sent something that is missing, and nobody knows it."""
+five seconds at the latest. Sockets that lack something of one that comes later end then (`latecomers`)."""
 RETURN_SECONDS: Final = 60.0
 """Seconds for which a node that was restarted waits for the first app server of a hub."""
 REMEMBERED: Final = 1_000
@@ -65,11 +66,16 @@ class _Sockets:
         self.estate = estate
         self.owing = set(estate.instances)
         """App servers that have not handed over."""
+        self._late: set[str] = set()
+        """App servers that are gone, or still away, and that the sockets do not wait for any more."""
         self._recovery = recovery
         self._begun = recovery.log.position
         self._tracks: dict[str, SocketTrack] = {}
         most = recovery.log.settings.recovery_session_events
         for old in estate.recovery.everyone():
+            if old.carried is not None and not old.carried.is_known:
+                # What its client lacks is in the log of a node that was lost before.
+                continue
             here = recovery.find(old.pid)
             if here is not None:
                 if not (isinstance(here.carried, Inherited) and not here.live_since):
@@ -110,6 +116,17 @@ class _Sockets:
     def _drop(self, pid: str) -> None:
         self._recovery.abandon(self._tracks.pop(pid))
 
+    def without(self, instances: Collection[str]) -> None:
+        """Some app servers are gone, or still away: clients come back without them."""
+        self._late.update(self.owing.intersection(instances))
+        self.owing.difference_update(instances)
+
+    def latecomers(self) -> Latecomers | None:
+        """Those app servers, if what they may hand over is of interest."""
+        if not self._late or not self._tracks:
+            return None
+        return Latecomers(self.hub, self.estate, self._late, self._tracks, begun=self._begun)
+
     def open(self) -> None:
         """Clients can come back."""
         self.estate.meet(self._recovery.log.identities(self._begun))
@@ -130,8 +147,10 @@ class _Sockets:
 class _Lost:
     """One lost node."""
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, until: float, *, restarted: bool) -> None:
         self.until = until
+        self.restarted = restarted
+        """True if it is this node itself, before its restart."""
         self.reading = True
         self.open = False
         self.unread = False
@@ -144,6 +163,8 @@ class _Lost:
         self.hubs: dict[str, _Sockets] = {}
         self.without_hub: list[HubEstate] = []
         """Of hubs that do not exist here yet, because their app servers have no session yet."""
+        self.late: dict[str, Latecomers] = {}
+        """By hub, once clients can come back."""
         self.waiting: list[Callable[[], object]] = []
         """Those who ask for one of its sockets, and app servers that have something for it."""
 
@@ -167,6 +188,8 @@ class Heirs:
         """Asks all nodes for what they had sent to the lost one, and calls `told` for each. Returns them."""
         self._held: dict[str, dict[Callable[[], object], None]] = {}
         """App servers that have something for a node, before it is known whether this one is its heir."""
+        self.missed: Missed = lambda hub, pids, lanes: None
+        """Ends sockets that lack something."""
         self.unread = 0
         """Number of lost nodes whose journals could not be read."""
         self.inherited = 0
@@ -174,9 +197,10 @@ class Heirs:
 
     # -- what is read -------------------------------------------------------------------------------
 
-    def expect(self, node: str) -> None:
-        """The journal of a lost node is going to be read."""
-        self._lost[node] = _Lost(self._clock() + HAND_OVER_SECONDS)
+    def expect(self, node: str, *, restarted: bool = False) -> None:
+        """The journal of a lost node is going to be read. `restarted`: that of this node before its
+        restart."""
+        self._lost[node] = _Lost(self._clock() + HAND_OVER_SECONDS, restarted=restarted)
         if len(self._lost) > REMEMBERED:
             oldest = next((name for name, lost in self._lost.items() if lost.open), None)
             if oldest is not None:
@@ -249,6 +273,11 @@ class Heirs:
         sockets = self._sockets(node, hub)
         return None if sockets is None else sockets.estate
 
+    def latecomers(self, node: str, hub: str) -> Latecomers | None:
+        """The app servers of this hub that have not handed over, once clients can come back."""
+        lost = self._lost.get(node)
+        return None if lost is None else lost.late.get(hub)
+
     def _sockets(self, node: str, hub: str) -> _Sockets | None:
         lost = self._lost.get(node)
         return None if lost is None or lost.open else lost.hubs.get(hub)
@@ -303,6 +332,11 @@ class Heirs:
     def handed_over(self, node: str, hub: str, instance: str, number: int) -> None:
         """An app server has handed over all that it had for the lost node. Its commands up to `number` count
         as carried out there."""
+        late = self.latecomers(node, hub)
+        if late is not None:
+            late.tell(self.missed)
+            if late.settled(instance):
+                del self._lost[node].late[hub]
         sockets = self._sockets(node, hub)
         if sockets is not None:
             executed = sockets.estate.executed
@@ -314,7 +348,7 @@ class Heirs:
         """An app server is gone. It hands nothing over."""
         for lost in self._lost.values():
             for sockets in lost.hubs.values():
-                sockets.owing.discard(instance)
+                sockets.without((instance,))
             self._proceed(lost)
 
     # -- who asks ----------------------------------------------------------------------------------------
@@ -347,6 +381,10 @@ class Heirs:
             if lost.lacks:
                 # An emit may be missing that nobody has, so nobody knows who lacks it.
                 sockets.close()
+            late = sockets.latecomers()
+            if late is not None:
+                lost.late[sockets.hub.name] = late
+                lost.until = self._clock() + LATE_SECONDS
             sockets.open()
             self.inherited += len(sockets)
         # Its logs may be large. From here on only the sockets that need them keep them.
@@ -358,19 +396,30 @@ class Heirs:
     def tick(self, now: float) -> None:
         """Time passes: app servers that are gone hand nothing over."""
         for node, lost in self._lost.items():
-            if lost.open or lost.reading or lost.until > now:
-                continue
-            lost.without_hub.clear()
-            if not lost.asked:
-                self._ask(node, lost)
-                if lost.nodes:
-                    lost.until = now + HAND_OVER_SECONDS
-                    continue
-            lost.lacks = lost.lacks or bool(lost.nodes)
-            lost.nodes.clear()
-            for sockets in lost.hubs.values():
-                if any([server.instance in sockets.owing for server in sockets.hub.servers.serving()]):
-                    # It is there, but has no session here, or is too slow. What it has sent is missing.
-                    sockets.close()
-                sockets.owing.clear()
-            self._proceed(lost)
+            if lost.open:
+                self._look_for_late(lost, now)
+            elif not lost.reading and lost.until <= now:
+                self._go_on(node, lost, now)
+
+    def _look_for_late(self, lost: _Lost, now: float) -> None:
+        for late in lost.late.values():
+            late.tell(self.missed)
+            if lost.until <= now:
+                late.forget()
+
+    def _go_on(self, node: str, lost: _Lost, now: float) -> None:
+        lost.without_hub.clear()
+        if not lost.asked:
+            self._ask(node, lost)
+            if lost.nodes:
+                lost.until = now + HAND_OVER_SECONDS
+                return
+        lost.lacks = lost.lacks or bool(lost.nodes)
+        lost.nodes.clear()
+        for sockets in lost.hubs.values():
+            there = {server.instance for server in sockets.hub.servers.serving()}
+            if not lost.restarted and not there.isdisjoint(sockets.owing):
+                # It is there, but has no session here, or is too slow. What it has sent is missing.
+                sockets.close()
+            sockets.without(tuple(sockets.owing))
+        self._proceed(lost)

@@ -67,6 +67,10 @@ class Scribe:
         self._describe(track, position, now, margin, back=True)
         self._moved(track)
 
+    def served(self, track: Track[Any], position: int, now: float, margin: float, number: int) -> None:
+        """Another app server serves the socket: by this number, which the connection may not have yet."""
+        self._describe(track, position, now, margin, number=number)
+
     def _moved(self, track: Track[Any]) -> None:
         carried = track.carried
         if carried is not None:
@@ -93,12 +97,13 @@ class Scribe:
         *,
         new: bool = False,
         back: bool = False,
+        number: int = 0,
     ) -> None:
         if track.incomplete:
             return
         connection = track.connection
         groups: Collection[str] = track.groups if connection is None else connection.groups
-        channel = None if connection is None else connection.channel
+        channel = number or (None if connection is None else connection.channel)
         self._journal.add(
             wire.Known(
                 self._epoch,

@@ -1,13 +1,14 @@
-"""Emits of another node that were lost on the way. Sockets that may have missed one cannot be recovered any
-more, and the connections of their clients end. So the clients come back at once, and get new sockets: the app
-learns that they lack something."""
+"""Emits that were lost on the way, such as those of another node. Sockets that may have missed one cannot be
+recovered any more, and the connections of their clients end. So the clients come back at once, and get new
+sockets: the app learns that they lack something."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from moorage.hub.hub import Connection, Hub
+from moorage.hub.recovery.commands import Change
 from moorage.hub.recovery.sockets.replay import EVERYONE, USER
 from moorage.hub.recovery.sockets.track import Track
 from moorage.hub.turns import AT_ONCE, Intake, Job, Turns
@@ -21,8 +22,8 @@ LOOKED_AT: Final = 500
 """Number of sockets that are examined in one step."""
 
 
-def lanes_of(command: Send | SendToConnection | Invoke) -> Collection[str]:
-    """The lanes that an emit is for."""
+def lanes_of(command: Send | SendToConnection | Invoke | Change) -> Collection[str]:
+    """The lanes that a command is for."""
     if isinstance(command, SendToConnection):
         return (CONNECTION + command.connection,)
     to = command.to
@@ -78,10 +79,24 @@ class Losses:
         tracks = [track for track in tracks if track.carried is not None] if moved else tracks
         self._work.add(self._ending(hub, tracks, frozenset(lanes), position, done))
 
+    def missed(
+        self,
+        hub_name: str,
+        pids: Collection[str],
+        lanes: Collection[str],
+        done: Callable[[str, int], object],
+    ) -> None:
+        """As `lost`, for emits that are missing at some of these sockets, however much they have had."""
+        hub = self._hubs.get(hub_name.casefold())
+        recovery = None if hub is None else hub.recovery
+        if hub is not None and recovery is not None:
+            tracks = filter(None, map(recovery.find, pids))
+            self._work.add(self._ending(hub, tracks, frozenset(lanes), recovery.log.position + 1, done))
+
     def _ending(
         self,
         hub: Hub,
-        tracks: list[Track[Connection]],
+        tracks: Iterable[Track[Connection]],
         lanes: frozenset[str],
         position: int,
         done: Callable[[str, int], object],

@@ -433,7 +433,8 @@ class Link:
         self.session.expire(now)
         socket = self._socket
         if socket is None:
-            if now - self._down_since > self.hello.grace / 1000 + GRACE_EXTRA:
+            late = now - self._down_since > self.hello.grace / 1000 + GRACE_EXTRA
+            if late and not self.session.is_kept:
                 self._give_up("the link was down for longer than the service's grace time")
             return
         self._silent = 0.0 if self._heard else self._silent + step

@@ -253,6 +253,13 @@ class Session:
         """True if emits should wait."""
         return self._out.waiting >= CONGESTED_BYTES
 
+    @property
+    def is_kept(self) -> bool:
+        """True if the app's sockets are worth keeping while the node is away, however long that takes: it is
+        the only node, and asks for their data even after a restart."""
+        hello = self.hello_of_service
+        return hello is not None and hello.keeps and self.alone
+
     def untaken(self) -> list[v1.FromApp]:
         """What the session that was lost beside others had not delivered for certain, in order; once."""
         lost, self.lost = self.lost, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -151,3 +151,35 @@ def test_without_journals() -> None:
     (answer,) = app.heard()
     assert isinstance(answer, v1.Failed)
     assert answer.number == LINK_BAD_REQUEST.number
+
+
+def test_frames_that_come_when_clients_are_resumed(heir: Heir) -> None:
+    """The sockets that they were for end."""
+    missed: list[tuple[Collection[str] | None, Collection[str]]] = []
+    heirs = heir.keeping.heirs
+    heirs.missed = lambda _hub, pids, lanes: missed.append((pids, lanes))
+    heirs.dropped(INSTANCE)
+    assert not heirs.waits("lost")
+    for frame, batch in (
+        (v1.Emit(0, To("/", ("old",)), 0, b'42["a",1]', 1), 4),
+        (v1.Emit(0, To("/", ("a",)), 0, b'42["a",1]', 2), 5),
+        (v1.Leave(0, To("/", ("b",)), ("c",), 3), 5),
+        (v1.Packet(CHANNEL, b'42["b",1]'), 5),
+    ):
+        heir.say(frame, batch)
+    heir.settle(3)
+    private = room_group("/", heir.client.sid["/"])
+    assert missed == [({heir.client.pid["/"]}, {room_group("/", "a"), room_group("/", "b"), private})]
+
+
+def test_packets_for_a_client_that_was_away() -> None:
+    """They had crossed the end of its connection, or were for a socket that had quietly gone away."""
+    heir = Heir()
+    heir.client.lose()
+    heir.read()
+    heir.say(v1.Packet(CHANNEL, b'42["a",1]'))
+    heir.say(v1.Enter(0, CHANNEL, "/", ("a",)))
+    assert heir.missed == [b'42["a",1']
+    track = heir.estate.recovery.find(heir.client.pid["/"])
+    assert track is not None
+    assert room_group("/", "a") in track.groups

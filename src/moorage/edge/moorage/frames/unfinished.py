@@ -10,6 +10,7 @@ from moorage.edge.moorage.coverage import Submit
 from moorage.edge.moorage.frames.rooms import groups_of
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.journal.heirs import Heirs
+from moorage.hub.journal.latecomers import Latecomers
 from moorage.hub.turns import Job
 from moorage.wire.commands import CloseConnections, JoinGroups, LeaveGroups, Selection
 from moorage.wire.errors import PeerError
@@ -37,6 +38,10 @@ class UnfinishedFrames:
         """A frame that the lost node may not have carried out."""
         heirs = self._heirs()
         yield from self._once_read(heirs, frame.node)
+        late = heirs.latecomers(frame.node, self._hub)
+        if late is not None:
+            yield from self._late(late, frame)
+            return
         estate = heirs.estate(frame.node, self._hub)
         if estate is None or not estate.is_news(frame.session, frame.batch, frame.place):
             return
@@ -49,18 +54,34 @@ class UnfinishedFrames:
 
             yield from self._through(submit, inner)
             return
-        connection = estate.channels.get(inner.client)
-        if connection is None:
-            return
+        for connection in {track.id for track in estate.sockets(inner.client)}:
+            self._for_client(heirs, frame.node, connection, inner)
+
+    def _for_client(
+        self, heirs: Heirs, node: str, connection: str, inner: v1.Packet | v1.Close | v1.Enter | v1.Exit
+    ) -> None:
         to = Selection(connection=connection)
         if isinstance(inner, v1.Packet):
-            heirs.packet(frame.node, self._hub, connection, inner.payload)
+            heirs.packet(node, self._hub, connection, inner.payload)
         elif isinstance(inner, v1.Close):
-            heirs.hand_over(frame.node, self._hub, CloseConnections(self._hub, to))
+            heirs.hand_over(node, self._hub, CloseConnections(self._hub, to))
         else:
             make = JoinGroups if isinstance(inner, v1.Enter) else LeaveGroups
             groups = groups_of(inner.namespace, inner.rooms)
-            heirs.hand_over(frame.node, self._hub, make(self._hub, to, groups, quiet=True))
+            heirs.hand_over(node, self._hub, make(self._hub, to, groups, quiet=True))
+
+    def _late(self, late: Latecomers, frame: v1.Unfinished) -> Job[None]:
+        if not late.is_news(frame.session, frame.batch, frame.place):
+            return
+        inner = frame.frame
+        if isinstance(inner, v1.Emit | v1.Join | v1.Leave | v1.Disconnect):
+
+            def submit(command: Any, *_about: object) -> None:
+                late.command(command)
+
+            yield from self._through(submit, inner)
+        else:
+            late.client(inner.client)
 
     def settled(self, frame: v1.Settled) -> Job[None]:
         """The app server has sent all these frames."""

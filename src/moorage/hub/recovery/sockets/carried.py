@@ -34,6 +34,12 @@ class Carried:
         """The values it was filled with, except `whole`."""
         return self._segments, dict(self._executed), tuple(self._seen)
 
+    @property
+    def is_known(self) -> bool:
+        """False if nobody can tell any more what the client lacks: the socket was at a lost node, its client
+        did not come back to the heir, and that one is lost, too."""
+        return bool(self._segments)
+
     def prepare(self, offset: str | None, *, whole: bool = False) -> None:
         """A client comes back with this offset, or (`whole`) the socket moves on before one comes."""
 

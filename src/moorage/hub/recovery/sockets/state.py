@@ -149,6 +149,13 @@ class Recovery(Recording[ConnectionT]):
         if self.scribe is not None:
             self.scribe.back(track, self.log.position, self.now, self.margin)
 
+    def served(self, connection: ConnectionT, number: int) -> None:
+        """Another app server serves a connection from now on, by this number on its link."""
+        for track in (connection.tracks or {}).values():
+            track.server = connection.server
+            if self.scribe is not None:
+                self.scribe.served(track, self.log.position, self.now, self.margin, number)
+
     def lacks(self, track: Track[ConnectionT]) -> None:
         """A socket lacks something that nobody has: its client is refused when it comes back."""
         track.lacks(self.log.position)
