@@ -48,7 +48,7 @@ async def test_a_stop_does_not_wait_for_a_collector_that_hangs(silent: list[str]
     made = sender(BOTH)
     made.start()
     assert made.spans is not None
-    made.spans.begin("a", {}).end("handled")
+    made.spans.begin(lambda: ("a", {})).end("handled")
     began = time.monotonic()
     await made.stop()
     assert LAST_SECONDS <= time.monotonic() - began < LAST_SECONDS + 5
@@ -65,7 +65,7 @@ async def test_nothing_is_tried_again_after_a_stop(
         made = sender(BOTH)
         made.start()
         assert made.spans is not None
-        made.spans.begin("a", {}).end("handled")
+        made.spans.begin(lambda: ("a", {})).end("handled")
         await made.stop()
         for thread in set(threading.enumerate()) - before:
             await asyncio.to_thread(thread.join, 5)

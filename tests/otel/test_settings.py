@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.otel.settings import ENDPOINT, Telemetry, read
+from moorage.otel.settings import ENDPOINT, Batching, Telemetry, read
 from moorage.wire.errors import UsageError
 
 AT = {ENDPOINT: "http://127.0.0.1:4318"}
@@ -31,6 +31,9 @@ ALL = Telemetry(1.0, metrics=True, interval=60.0)
             ALL._replace(ratio=0.01),
         ),
         (AT | {"OTEL_METRIC_EXPORT_INTERVAL": "15000"}, ALL._replace(interval=15.0)),
+        (AT | {"OTEL_BSP_SCHEDULE_DELAY": "500", "OTEL_BSP_MAX_QUEUE_SIZE": "100"},
+         ALL._replace(batching=Batching(0.5, 100, 100))),
+        (AT | {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "64"}, ALL._replace(batching=Batching(batch=64))),
         (AT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, ALL),
         (AT | {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"},
          ALL._replace(ratio=0.0)),
@@ -49,6 +52,9 @@ def test_what_is_sent(variables: dict[str, str], wanted: Telemetry | None) -> No
         ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "10"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "nan"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
     ],

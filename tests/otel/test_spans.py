@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from moorage.otel.batches import Batches
 from moorage.otel.encoding import request
-from moorage.otel.spans import Encoded, OtelSpans
+from moorage.otel.settings import Batching
+from moorage.otel.spans import OtelSpans
 
 
 def ended(outcome: str) -> tuple[Span, str]:
     """A finished span, and the `traceparent` that crossed the link."""
-    exporter = InMemorySpanExporter()
-    spans = OtelSpans(SimpleSpanProcessor(exporter), 1.0).sharing({"moorage.hub": "app"})
-    begun = spans.begin("chat", {"moorage.ack": "no"})
+    kept: list[bytes] = []
+    batches = Batches(kept.extend, Batching())
+    spans = OtelSpans(batches, 1.0).sharing({"moorage.hub": "app"})
+    begun = spans.begin(lambda: ("chat", {"moorage.ack": "no"}))
     assert begun.state == ""
     begun.end(outcome)
-    (kept,) = exporter.get_finished_spans()
-    assert isinstance(kept, Encoded)
-    sent = ExportTraceServiceRequest.FromString(request(b"", b"", [kept.data]))
+    batches.close()
+    sent = ExportTraceServiceRequest.FromString(request(b"", b"", kept))
     return sent.resource_spans[0].scope_spans[0].spans[0], begun.parent
 
 

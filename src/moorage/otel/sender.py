@@ -13,10 +13,10 @@ from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from moorage import __version__
 from moorage.metrics.metrics import Metrics
+from moorage.otel.batches import Batches
 from moorage.otel.numbers import metrics_data
 from moorage.otel.settings import Telemetry
 from moorage.otel.spans import Exporter, OtelSpans
@@ -45,13 +45,13 @@ class Sender:
         self._exporter: OTLPMetricExporter | None = None
         self._task: asyncio.Task[None] | None = None
         self._span_exporter: Exporter | None = None
-        self._processor: BatchSpanProcessor | None = None
+        self._batches: Batches | None = None
         self.spans: OtelSpans | None = None
         """Makes the spans of sampled events; None if nothing is sampled."""
         if telemetry.ratio:
             self._span_exporter = Exporter(self._resource)
-            self._processor = BatchSpanProcessor(self._span_exporter)
-            self.spans = OtelSpans(self._processor, telemetry.ratio)
+            self._batches = Batches(self._span_exporter.send, telemetry.batching)
+            self.spans = OtelSpans(self._batches, telemetry.ratio)
 
     def start(self) -> None:
         """Begin to send metrics."""
@@ -75,8 +75,8 @@ class Sender:
         last = [self._send()] if self._task is not None else []
         if self._task is not None:
             self._task.cancel()
-        if self._processor is not None:
-            last.append(_in_thread(self._processor.shutdown))
+        if self._batches is not None:
+            last.append(_in_thread(self._batches.close))
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 await asyncio.gather(*last)

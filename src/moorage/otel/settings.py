@@ -1,5 +1,5 @@
 """The standard environment variables of OpenTelemetry that decide what is sent. The exporters read all others
-themselves: endpoints, headers, certificates, time-outs, compression, the service's name, batch sizes."""
+themselves: endpoints, headers, certificates, time-outs, compression, the service's name."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ _BY_RATIO: Final = ("traceidratio", "parentbased_traceidratio")
 INTERVAL_MS: Final = 60_000
 
 
+class Batching(NamedTuple):
+    """How spans are sent."""
+
+    delay: float = 5.0
+    """Seconds between two batches."""
+    queue: int = 2_048
+    """Spans that may wait. Further ones are dropped."""
+    batch: int = 512
+    """Most spans of one request."""
+
+
 class Telemetry(NamedTuple):
     """The data that is sent over OTLP."""
 
@@ -28,6 +39,7 @@ class Telemetry(NamedTuple):
     metrics: bool
     interval: float
     """Seconds between two exports of the metrics."""
+    batching: Batching = Batching()
 
 
 def read(environment: Mapping[str, str]) -> Telemetry | None:
@@ -44,7 +56,18 @@ def read(environment: Mapping[str, str]) -> Telemetry | None:
             raise UsageError(f"{name}: Moorage sends http/protobuf only; point {ENDPOINT} at port 4318")
     ratio = _ratio(environment) if traces else 0.0
     interval = _number("OTEL_METRIC_EXPORT_INTERVAL", environment, INTERVAL_MS, 1_000.0, 86_400_000.0) / 1000
-    return Telemetry(ratio, metrics, interval) if ratio or metrics else None
+    return Telemetry(ratio, metrics, interval, _batching(environment)) if ratio or metrics else None
+
+
+def _batching(environment: Mapping[str, str]) -> Batching:
+    default = Batching()
+    queue = _number("OTEL_BSP_MAX_QUEUE_SIZE", environment, default.queue, 1, 1_000_000)
+    return Batching(
+        _number("OTEL_BSP_SCHEDULE_DELAY", environment, default.delay * 1000, 1.0, 3_600_000.0) / 1000,
+        int(queue),
+        # As the specification has it, a batch is no larger than the queue.
+        int(min(queue, _number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", environment, default.batch, 1, 1_000_000))),
+    )
 
 
 def _is_on(signal: str, environment: Mapping[str, str]) -> bool:

@@ -1,26 +1,26 @@
 """Spans of sampled events. The decision to sample is made before, so that events that are not sampled cost
 nothing here.
 
-A span is encoded when it ends. The tracer of the SDK would lock, copy and check its attributes one by one,
-for spans that anybody may change at any time."""
+A span is described and encoded when its batch is sent. The tracer of the SDK would lock, copy and check its
+attributes one by one, for spans that anybody may change at any time."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from moorage import __version__
 from moorage.otel import encoding
+from moorage.otel.batches import Batches
 from moorage.otel.encoding import Ids
 
 SCOPE: Final = "moorage"
@@ -32,17 +32,8 @@ _ERRORS: Final = {
 }
 
 
-class Encoded(ReadableSpan):
-    """A finished span, as the batches of the SDK take it. They ask only whether it is sampled."""
-
-    def __init__(self, data: bytes) -> None:
-        # `super().__init__` is not called, because all fields of the span are in the bytes.
-        self.data = data
-
-    @property
-    def context(self) -> SpanContext:
-        """A sampled one, not its own."""
-        return _SAMPLED
+Describe = Callable[[], tuple[str, Mapping[str, str | int]]]
+"""Returns the event's name and its attributes."""
 
 
 class Exporter(OTLPSpanExporter):
@@ -59,12 +50,10 @@ class Exporter(OTLPSpanExporter):
         self._resource = of_resource.resource.SerializeToString()
         self._scope = of_resource.scope_spans[0].scope.SerializeToString()
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send the spans. The base logs failures."""
-        encoded = (cast(Encoded, span).data for span in spans)
+    def send(self, spans: Iterable[bytes]) -> None:
+        """Send encoded spans. The base logs failures."""
         # The base has no public way for bytes. A test sends to a receiver, and the version is pinned.
-        sent = self._client.export(encoding.request(self._resource, self._scope, encoded))
-        return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
+        self._client.export(encoding.request(self._resource, self._scope, spans))
 
     def shutdown(self) -> None:
         """End the attempts that are under way. May be called again: the base would log a warning."""
@@ -74,41 +63,47 @@ class Exporter(OTLPSpanExporter):
 
 
 class OtelSpan:
-    """A span that is open."""
+    """The span of one event."""
 
-    __slots__ = ("_attributes", "_ids", "_name", "_spans", "_start", "parent", "state")
+    __slots__ = ("_describe", "_end", "_ids", "_outcome", "_spans", "_start", "parent", "state")
 
-    def __init__(self, spans: OtelSpans, name: str, attributes: Mapping[str, str | int]) -> None:
+    def __init__(self, spans: OtelSpans, describe: Describe) -> None:
         self._spans = spans
-        self._name = name
-        self._attributes = attributes
+        self._describe = describe
         self._ids = Ids(random.getrandbits(128) or 1, random.getrandbits(64) or 1)
-        self._start = time.time_ns()
+        self._outcome = ""
+        self._start = self._end = time.time_ns()
         self.parent = f"00-{self._ids.trace:032x}-{self._ids.span:016x}-01"
         self.state = ""
 
     def end(self, outcome: str) -> None:
         """End it. `outcome`: `handled`, or what went wrong."""
-        own = {**self._attributes, "moorage.outcome": outcome}
-        encoded = self._spans.shared + encoding.attributes(own)
-        error = _ERRORS.get(outcome, "")
-        data = encoding.span(self._ids, self._name, self._start, time.time_ns(), encoded, error)
-        self._spans.processor.on_end(Encoded(data))
+        self._end = time.time_ns()
+        self._outcome = outcome
+        self._spans.batches.add(self)
+
+    def encoded(self) -> bytes:
+        """It, after its end."""
+        event, own = self._describe()
+        attributes = self._spans.shared + encoding.attributes({**own, "moorage.outcome": self._outcome})
+        error = _ERRORS.get(self._outcome, "")
+        return encoding.span(self._ids, f"receive {event}", self._start, self._end, attributes, error)
 
 
 class OtelSpans:
     """Makes the spans; `edge.moorage.tracing.Spans`."""
 
-    def __init__(self, processor: SpanProcessor, ratio: float, shared: bytes = b"") -> None:
+    def __init__(self, batches: Batches, ratio: float, shared: bytes = b"") -> None:
         self.ratio = ratio
-        self.processor = processor
+        self.batches = batches
         self.shared = shared
         """Encoded attributes that all spans have."""
 
     def sharing(self, attributes: Mapping[str, str | int]) -> OtelSpans:
         """The same for spans that all have these attributes, which are then encoded once."""
-        return OtelSpans(self.processor, self.ratio, self.shared + encoding.attributes(attributes))
+        return OtelSpans(self.batches, self.ratio, self.shared + encoding.attributes(attributes))
 
-    def begin(self, event: str, attributes: Mapping[str, str | int]) -> OtelSpan:
-        """Begin the span of a sampled event, which is the first of its trace."""
-        return OtelSpan(self, f"receive {event}", attributes)
+    def begin(self, describe: Describe) -> OtelSpan:
+        """Begin the span of a sampled event, which is the first of its trace. `describe` is called when it is
+        sent, on another thread."""
+        return OtelSpan(self, describe)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
-from moorage.edge.moorage.tracing import MAX_OPEN, OPEN_SECONDS, Traces
+from moorage.edge.moorage.tracing import MAX_OPEN, OPEN_SECONDS, Attributes, Traces
 from moorage.wire.moorage import v1
 from tests.edge.moorage.rig import App, Rig, say
 
@@ -30,15 +31,16 @@ class FakeSpans:
     def __init__(self, ratio: float = 1.0) -> None:
         self.ratio = ratio
         self.begun: list[tuple[str, dict[str, str | int], FakeSpan]] = []
-        self._shared: dict[str, str | int] = {}
+        self._shared: Attributes = {}
 
-    def sharing(self, attributes: dict[str, str | int]) -> FakeSpans:
+    def sharing(self, attributes: Attributes) -> FakeSpans:
         """Its spans are noted here, too."""
         self._shared = attributes
         return self
 
-    def begin(self, event: str, attributes: dict[str, str | int]) -> FakeSpan:
+    def begin(self, describe: Callable[[], tuple[str, Attributes]]) -> FakeSpan:
         span = FakeSpan(len(self.begun))
+        event, attributes = describe()
         self.begun.append((event, {**self._shared, **attributes}, span))
         return span
 
@@ -166,6 +168,16 @@ def test_the_number_of_open_spans_is_limited() -> None:
         say(rig, connection, b'42["a"]')
         app.heard()
     assert len(spans.begun) == MAX_OPEN
+
+
+def test_a_long_event_is_described_by_its_beginning() -> None:
+    spans = FakeSpans()
+    rig, app = traced(spans)
+    _, connection = app.client("/chat")
+    packet = b'42/chat,["note","' + b"x" * 20_000 + b'"]'
+    say(rig, connection, packet)
+    ((event, attributes, _),) = spans.begun
+    assert (event, attributes["messaging.message.envelope.size"]) == ("note", len(packet))
 
 
 def test_an_event_without_a_name() -> None:

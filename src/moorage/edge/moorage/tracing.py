@@ -4,7 +4,8 @@ in a `Trace` frame before the event, and `Traced` comes back when the event is h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from moorage.edge.moorage.server import MoorageServer
@@ -20,6 +21,8 @@ OPEN_SECONDS: Final = 60.0
 """A span ends after this time, even if the app server has not said that the event is handled."""
 _NEVER: Final = 2.0**62
 """Longest gap between two samples: that of a tiny ratio would be infinite."""
+_BEGINNING: Final = 2_048
+"""Bytes of an event that are kept until its span is sent: its namespace and its name are in them."""
 _EVENTS: Final = (b"2", b"5")
 """The type of an event, and of one with attachments."""
 
@@ -36,17 +39,21 @@ class Begun(Protocol):
         """End it. `outcome`: `handled`, `failed`, `lost` (the app server), or `timeout`."""
 
 
+Attributes = Mapping[str, str | int]
+
+
 class Spans(Protocol):
     """Makes spans."""
 
     ratio: float
     """Part of the events that is sampled, above 0 and at most 1."""
 
-    def sharing(self, attributes: dict[str, str | int]) -> Spans:
+    def sharing(self, attributes: Attributes) -> Spans:
         """The same for spans that all have these attributes."""
 
-    def begin(self, event: str, attributes: dict[str, str | int]) -> Begun:
-        """Begin the span of a sampled event."""
+    def begin(self, describe: Callable[[], tuple[str, Attributes]]) -> Begun:
+        """Begin the span of a sampled event. `describe` returns the event's name and its attributes. It may
+        be called on another thread, and after the connection's end."""
 
 
 class Traces:
@@ -73,15 +80,14 @@ class Traces:
         self.drained, self.taken = server.drained, server.taken
         self._ref = 0
         self._open: dict[int, tuple[Begun, float]] = {}
+        self._log_missed = math.log1p(-spans.ratio) if spans.ratio < 1.0 else -math.inf
+        """Logarithm of the probability that an event is not sampled: `log1p`, because 1 less a tiny ratio is
+        1, whose logarithm is zero."""
         self._left = self._gap()
 
     def _gap(self) -> int:
         """How many events until the next sample, as if each event were decided on its own."""
-        ratio = self._spans.ratio
-        if ratio >= 1.0:
-            return 1
-        # `log1p`, because 1 less a tiny ratio is 1, whose logarithm is zero.
-        return 1 + int(min(math.log(1.0 - self._random()) / math.log1p(-ratio), _NEVER))
+        return 1 + int(min(math.log(1.0 - self._random()) / self._log_missed, _NEVER))
 
     def forward(self, connection: Client, packet: bytes) -> None:
         """`AppLink.forward`."""
@@ -97,17 +103,9 @@ class Traces:
         if not isinstance(number, int) or len(self._open) >= MAX_OPEN:
             # The client is on its way to another app server, or too many events wait.
             return
-        what = describe(packet)
-        attributes: dict[str, str | int] = {
-            "messaging.destination.name": what.namespace,
-            "messaging.message.envelope.size": len(packet),
-            "moorage.event": what.event or "",
-            "moorage.connection.id": connection.id,
-            "moorage.ack": "no" if what.ack is None else "yes",
-        }
-        if connection.user_id is not None:
-            attributes["user.id"] = connection.user_id
-        begun = self._spans.begin(what.event or "", attributes)
+        size = len(packet)
+        beginning = packet if size <= _BEGINNING else packet[:_BEGINNING]
+        begun = self._spans.begin(partial(_described, beginning, size, connection.id, connection.user_id))
         self._ref += 1
         self._open[self._ref] = begun, self._server.node.clock()
         self._server.queue(v1.Trace(self._ref, number, begun.parent, begun.state))
@@ -132,3 +130,19 @@ class Traces:
         for begun, _ in self._open.values():
             begun.end("lost")
         self._open.clear()
+
+
+def _described(packet: bytes, size: int, connection: str, user: str | None) -> tuple[str, Attributes]:
+    """An event's name and attributes, of its beginning and its whole size."""
+    what = describe(packet)
+    event = what.event or ""
+    attributes: dict[str, str | int] = {
+        "messaging.destination.name": what.namespace,
+        "messaging.message.envelope.size": size,
+        "moorage.event": event,
+        "moorage.connection.id": connection,
+        "moorage.ack": "no" if what.ack is None else "yes",
+    }
+    if user is not None:
+        attributes["user.id"] = user
+    return event, attributes

@@ -1,0 +1,78 @@
+"""Sends finished spans in batches, from a thread of its own. A sampled event should cost little where it is
+handled, so it is described and encoded here, many at a time: between other events, such code is out of the
+processor's caches and takes several times as long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from moorage import logs
+from moorage.otel.settings import Batching
+
+TOGETHER: Final = 16
+"""Spans that are encoded between two offers to the event loop, which would otherwise wait up to 5 ms for its
+turn."""
+
+log: Final = logs.get("otel")
+
+
+class Finished(Protocol):
+    """A span that has ended."""
+
+    def encoded(self) -> bytes:
+        """It, as an element of `ScopeSpans.spans`."""
+
+
+class Batches:
+    """Spans on their way to the collector. `send` gets encoded ones, and may wait."""
+
+    def __init__(self, send: Callable[[Sequence[bytes]], object], batching: Batching) -> None:
+        self._send = send
+        self._batching = batching
+        self._waiting: deque[Finished] = deque()
+        self._dropped = 0
+        self._wake = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="moorage-otlp-spans", daemon=True)
+        self._thread.start()
+
+    def add(self, span: Finished) -> None:
+        """Send it with one of the next batches. It is dropped if too many wait."""
+        waiting = self._waiting
+        if len(waiting) >= self._batching.queue:
+            self._dropped += 1
+            return
+        waiting.append(span)
+        if len(waiting) == self._batching.batch:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Send what waits, and end. Waits for it."""
+        self._ended = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            self._wake.wait(self._batching.delay)
+            self._wake.clear()
+            # Read before the last batch, which so has everything.
+            ended = self._ended
+            while self._waiting:
+                self._send(self._next())
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                log.warning("spans dropped", spans=dropped, fix="OTEL_BSP_MAX_QUEUE_SIZE, or sample less")
+
+    def _next(self) -> list[bytes]:
+        made: list[bytes] = []
+        while self._waiting and len(made) < self._batching.batch:
+            made.append(self._waiting.popleft().encoded())
+            if len(made) % TOGETHER == 0:
+                time.sleep(0)
+        return made
