@@ -9,10 +9,11 @@ export {
   restorePassport,
   usePassport,
 } from "./azure/negotiate.js";
-export type { AzureSocketIOCommonOptions, AzureSocketIOCredentialOptions, AzureSocketIOOptions } from "./azure/options.js";
+export type { AnyAzureOptions, AzureSocketIOCommonOptions, AzureSocketIOCredentialOptions, AzureSocketIOOptions } from "./azure/options.js";
 export { useAzureSocketIO } from "./azure/use-azure-socket-io.js";
 export { claimsOf, userIdOf } from "./engine/identity.js";
 export type { ClientRequest } from "./engine/request.js";
+export type { NodeInfo } from "./link/types.js";
 export type { HandedOver, Moorage, MoorageEvents } from "./moorage.js";
 export type { MoorageOptions } from "./options.js";
 export { useMoorage } from "./use-moorage.js";

@@ -24,6 +24,7 @@ const LATE_ANSWERS = 5_000;
 /** Milliseconds between two checks whether all clients have left. */
 const CHECK_INTERVAL = 50;
 
+/** The events of a `Moorage`, with the arguments of their listeners. */
 export interface MoorageEvents {
   /** A failure of an operation whose result nothing waits for: an un-awaited join, an emit that the service refused, a
    * listener of `serverSideEmit`. Without a listener, the first error of each kind is logged. */
@@ -46,15 +47,19 @@ export interface HandedOver {
   readonly missing: readonly string[];
 }
 
+/** A Socket.IO server's connection to a service: what `useMoorage` resolves with. */
 export class Moorage extends EventEmitter<MoorageEvents> {
+  /** The hub that this app server serves. */
   readonly hub: string;
   /** Where clients connect: `io(moorage.clientUrl, { path: moorage.clientPath })`. */
   readonly clientUrl: string;
+  /** The path at which clients connect; see `clientUrl`. */
   readonly clientPath: string;
   readonly #logged = new Set<string>();
   #closing: Promise<void> | undefined;
 
-  /** Created by `useMoorage`. */
+  /** Created by `useMoorage`.
+   * @internal */
   constructor(
     private readonly io: AnyServer,
     private readonly fleet: Fleet,

@@ -5,6 +5,7 @@ import type { ClientRequestArgs } from "node:http";
 import { parseConnectionString } from "./connection-string.js";
 import { MoorageError } from "./wire/errors.js";
 
+/** The options of `useMoorage`. */
 export interface MoorageOptions {
   /** The hub that this app server serves. */
   readonly hub: string;

@@ -16,18 +16,25 @@ const debug = createDebug("moorage:negotiate");
 const DEFAULT_MINUTES = 60;
 const PASSPORT_MINUTES = 600;
 
+/** What the token that `negotiate` makes is for. */
 export interface NegotiateOptions {
+  /** The user of the client. Default: none. */
   userId?: string;
+  /** Lifetime of the token. Default 60. */
   expirationTimeInMinutes?: number;
 }
 
 /** The answer to a client: `io(endpoint, { path, query: { access_token: token } })`. */
 export interface NegotiateResponse {
+  /** The service's address. */
   endpoint: string;
+  /** The hub's path. */
   path: string;
+  /** The access token. */
   token: string;
 }
 
+/** Chooses the user of a request, and the lifetime of the token. */
 export type ConfigureNegotiateOptions = (
   request: IncomingMessage,
 ) => Promise<NegotiateOptions | undefined> | NegotiateOptions | undefined | void;

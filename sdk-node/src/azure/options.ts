@@ -4,22 +4,29 @@ import { parseConnectionString } from "../connection-string.js";
 import { type Target, target } from "../options.js";
 import { MoorageError } from "../wire/errors.js";
 
+/** The options that both forms have. */
 export interface AzureSocketIOCommonOptions {
+  /** The hub that this app server serves. */
   readonly hub: string;
   /** The link connects to this address instead of the endpoint. */
   readonly reverseProxyEndpoint?: string;
 }
 
+/** Options with a connection string. */
 export interface AzureSocketIOOptions extends AzureSocketIOCommonOptions {
+  /** `Endpoint=…;AccessKey=…;Version=1.0;`. */
   readonly connectionString: string;
 }
 
+/** Options with an address and a key. */
 export interface AzureSocketIOCredentialOptions extends AzureSocketIOCommonOptions {
+  /** The service's address, such as `https://live.example.org`. */
   readonly endpoint: string;
   /** An `AzureKeyCredential`, or any object with the access key as `key`. */
   readonly credential: { readonly key: string };
 }
 
+/** The options of `useAzureSocketIO`. */
 export type AnyAzureOptions = AzureSocketIOOptions | AzureSocketIOCredentialOptions;
 
 /** Raises `MoorageError` (options, connection-string). */

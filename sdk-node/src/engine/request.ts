@@ -23,6 +23,7 @@ export interface Handshake {
 
 /** `socket.request` of a client that came through Moorage. */
 export class ClientRequest extends IncomingMessage {
+  /** The query of the request, without the access token; engine.io has it at the same place. */
   readonly _query: Record<string, string>;
   /** The claims of the client's access token, at the same place as in Azure's SDK. */
   readonly claims: Record<string, string[]>;

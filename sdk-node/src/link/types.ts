@@ -110,6 +110,7 @@ export interface NodeInfo {
   readonly id: string;
   /** Its name in the service's configuration; "" if the service has one node. */
   readonly name: string;
+  /** Its region in the service's configuration; "" if it has none. */
   readonly region: string;
   /** True while the link to the node is up. */
   readonly connected: boolean;
