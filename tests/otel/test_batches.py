@@ -75,3 +75,19 @@ def test_what_waits_too_long_for_the_collector_is_dropped(caplog: pytest.LogCapt
     assert [collector.next() for _ in range(3)] == [numbers(1), numbers(2), numbers(3)]
     assert collector.batches.empty()
     assert "spans dropped" in caplog.text
+
+
+def test_a_batch_that_cannot_be_sent_does_not_end_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    collector = Collector()
+
+    def send(spans: Sequence[bytes]) -> None:
+        if b"0" in spans:
+            raise RuntimeError("a defect")
+        collector.take(spans)
+
+    batches = Batches(send, Batching(delay=3600.0, batch=1))
+    batches.add(Span(0))
+    batches.add(Span(1))
+    batches.close()
+    assert collector.next() == numbers(1)
+    assert "a batch of spans was not sent" in caplog.text

@@ -64,7 +64,11 @@ class Batches:
             # Read before the last batch, which so has everything.
             ended = self._ended
             while self._waiting:
-                self._send(self._next())
+                try:
+                    self._send(self._next())
+                except Exception as error:
+                    # A defect costs one batch, and not all later ones.
+                    log.error("a batch of spans was not sent", exc_info=error)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 log.warning("spans dropped", spans=dropped, fix="OTEL_BSP_MAX_QUEUE_SIZE, or sample less")
