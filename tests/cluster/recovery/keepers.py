@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from moorage.cluster.recovery.late import LateEmits
-from moorage.cluster.recovery.lost_nodes import heir_of
+from moorage.cluster.recovery.lost_nodes import StoreError, heir_of
 from moorage.wire.commands import Command, Selection, Send
 from tests.cluster.nodes import Nodes, NodeWorld
 from tests.cluster.recovery.stage import Several
@@ -22,8 +22,11 @@ class Journals:
     def __init__(self, stores: dict[str, PagesInMemory]) -> None:
         self._stores = stores
         self.taken: set[str] = set()
+        self.works = True
 
     async def take_over(self, node: str) -> list[bytes] | None:
+        if not self.works:
+            raise StoreError("no answer")
         if node in self.taken:
             return None
         self.taken.add(node)
@@ -57,7 +60,7 @@ class Keepers(Several):
         self.nodes = Nodes(3, clients=0, app_servers=False, prefix="node-00")
         self.sent = []
         self.stores = {world.incarnation: PagesInMemory() for world in self.nodes.worlds}
-        journals = Journals(self.stores)
+        self.journals = journals = Journals(self.stores)
         for world, router in zip(self.nodes.worlds, self.nodes.routers, strict=True):
             self._watch(router)
             world.node.keep(self.stores[world.incarnation], lambda world=world: world.now)  # type: ignore[misc]

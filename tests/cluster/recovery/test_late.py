@@ -295,6 +295,21 @@ async def test_a_pid_of_a_stranger_costs_few_messages(keepers: Keepers) -> None:
     assert keepers.refused(1) == {"unknown": 4}
 
 
+async def test_what_a_lost_node_has_stored_cannot_be_read(keepers: Keepers) -> None:
+    """Its clients get new sessions, and the heir knows why. Those of others go on."""
+    clients, other = [keepers.client(0) for _ in range(2)], keepers.client(heir_of_lost())
+    keepers.die()
+    keepers.journals.works = False
+    await keepers.lose(1, 2)
+    for client, at in zip(clients, (heir_of_lost(), 3 - heir_of_lost()), strict=True):
+        keepers.come_back(client, at, answer=False)
+    assert keepers.refused(heir_of_lost()) == {"unstored": 1}
+    assert keepers.refused(3 - heir_of_lost()) == {"lost": 1}
+    keepers.emit(heir_of_lost(), 1)
+    other.read()
+    assert [event[2] for event in other.events] == [1]
+
+
 async def test_the_heir_notices_the_loss_first(keepers: Keepers) -> None:
     client = keepers.client(0)
     keepers.die()

@@ -132,6 +132,9 @@ def test_clients_wait_until_all_have_handed_over(lost: Keeper, heir: Keeper) -> 
     heir.heirs.dropped("somebody")
     assert heir.heirs.waits("lost")
     heir.heirs.dropped(INSTANCE)
+    assert heir.heirs.waits("lost"), "it may have another session"
+    heir.world.hub().servers.remove(heir.server)
+    heir.heirs.dropped(INSTANCE)
     assert called == ["known", "open"]
     assert not heir.heirs.waits("lost")
     assert heir.heirs.estate("lost", HUB) is None
@@ -144,6 +147,22 @@ def test_an_app_server_that_hands_nothing_over_in_time(lost: Keeper, heir: Keepe
     heir.tick(HAND_OVER_SECONDS - 0.1)
     assert heir.heirs.waits("lost")
     heir.tick(0.2)
+    assert not heir.heirs.waits("lost")
+    moves(client, heir, answer=False)
+    assert refused(heir) == {"unknown": 1}
+
+
+def test_an_app_server_begins_anew_before_it_has_handed_over(lost: Keeper, heir: Keeper) -> None:
+    """What was on its way in its last session does not come again."""
+    client = lost.client()
+    heir.inherit(lost, settle=False)
+    servers = heir.world.hub().servers
+    servers.remove(heir.server)
+    # At another node, and here again a moment later.
+    servers.elsewhere.add(heir.server)
+    heir.heirs.dropped(INSTANCE)
+    assert heir.heirs.waits("lost")
+    heir.tick(HAND_OVER_SECONDS + 0.1)
     assert not heir.heirs.waits("lost")
     moves(client, heir, answer=False)
     assert refused(heir) == {"unknown": 1}

@@ -32,7 +32,7 @@ class Restarted(Keeper):
         self.heirs.missed = self._missed
         hub = self.world.hub()
         hub.recovery = None
-        self.heirs.expect("lost", restarted=True)
+        self.heirs.expect("lost")
         finished(self.heirs.read("lost", Pages(lost.pages)))
         self.server.instance = "another"
         super(Keeper, self).recoverable(self.server)
@@ -46,6 +46,12 @@ class Restarted(Keeper):
         found = self.heirs.latecomers("lost", HUB)
         assert found is not None
         return found
+
+    def comes_back(self) -> None:
+        """The app server has a session."""
+        late, _ = self.world.server("late", HUB)
+        late.instance = INSTANCE
+        super(Keeper, self).recoverable(late)
 
     def settle(self) -> None:
         self.heirs.handed_over("lost", HUB, INSTANCE, 9)
@@ -167,17 +173,41 @@ def test_an_app_server_that_was_gone_comes_back(lost: Keeper, client: Returning)
     assert len(heir.missed) == 1
 
 
-def test_an_app_server_that_is_slow_after_a_restart(lost: Keeper, client: Returning) -> None:
-    """It is there, so it will hand over. Clients need not wait for it, and need not get new sockets."""
+def test_an_app_server_that_comes_back_in_the_last_moment(lost: Keeper, client: Returning) -> None:
+    """It gets the time to hand over. Clients need no new sockets because of it."""
     node = Restarted(lost)
-    node.server.instance = INSTANCE
-    node.tick(BACK_SECONDS + 0.1)
+    node.tick(BACK_SECONDS - 1.0)
+    node.comes_back()
+    node.tick(HAND_OVER_SECONDS - 1.0)
+    assert node.heirs.waits("lost")
+    node.settle()
+    assert not node.heirs.waits("lost")
     client.stage = node
     client.save(b"")
     client.come_back()
     assert [event[2] for event in client.events] == [1]
-    node.settle()
-    assert node.missed == []
+
+
+def test_an_app_server_that_comes_back_and_does_not_hand_over(lost: Keeper, client: Returning) -> None:
+    """It has perhaps no room for it in its queue."""
+    node = Restarted(lost)
+    for _ in range(2):
+        node.tick(BACK_SECONDS - 1.0)
+        node.comes_back()
+    assert node.heirs.inherited == 0
+    assert node.heirs.latecomers("lost", HUB) is None
+
+
+@pytest.mark.parametrize("hands_over", [True, False])
+def test_one_that_comes_late_and_does_not_hand_over(node: Restarted, hands_over: bool) -> None:
+    """Everything may be missing."""
+    node.comes_back()
+    node.tick(HAND_OVER_SECONDS - 1.0)
+    if hands_over:
+        node.settle()
+    node.tick(2.0)
+    node.tick(HAND_OVER_SECONDS)
+    assert [lanes for _, lanes in node.missed] == ([] if hands_over else [{EVERYONE}])
 
 
 def test_nothing_is_remembered_without_sockets(lost: Keeper, client: Returning) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from moorage.hub.ports import Wanted
 from moorage.hub.recovery.causes import ELSEWHERE, LOST, UNKNOWN
 from moorage.wire.reasons import RETURNED
-from tests.hub.recovery.stage import Returning, Stage
+from tests.hub.recovery.stage import Returning, Stage, refused
 
 
 class Others:
@@ -41,6 +41,15 @@ def test_a_socket_that_is_not_elsewhere_is_a_new_one() -> None:
     client.come_back(answer=False)
     others.asked[1][1]("")
     assert stage.world.node.claims.counts.refused == {LOST: 1, UNKNOWN: 1}
+
+
+def test_a_forged_pid_costs_other_nodes_nothing() -> None:
+    stage, others, client = stage_with_others()
+    stage.world.node.claims.is_genuine = lambda pid: False
+    client.come_back(answer=False)
+    assert others.asked == []
+    assert stage.link.packets(client.connection) == [client.asked]
+    assert refused(stage) == {UNKNOWN: 1}
 
 
 def test_of_two_clients_with_one_pid_the_later_gets_it() -> None:

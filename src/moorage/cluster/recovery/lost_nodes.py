@@ -85,7 +85,7 @@ class LostNodes:
             log.error("what was stored cannot be read", reason=str(error))
             return []
         for node in former:
-            self.heirs.expect(node, restarted=True)
+            self.heirs.expect(node)
             await self._take_over(node)
         return former
 

@@ -68,6 +68,7 @@ class _Sockets:
         """App servers that have not handed over."""
         self._late: set[str] = set()
         """App servers that are gone, or still away, and that the sockets do not wait for any more."""
+        self._appeared: set[str] = set()
         self._recovery = recovery
         self._begun = recovery.log.position
         self._tracks: dict[str, SocketTrack] = {}
@@ -116,6 +117,16 @@ class _Sockets:
     def _drop(self, pid: str) -> None:
         self._recovery.abandon(self._tracks.pop(pid))
 
+    def appears(self, instance: str) -> bool:
+        """An app server has a session at this node. True if the sockets have waited for it."""
+        is_new = instance in self.owing and instance not in self._appeared
+        self._appeared.add(instance)
+        return is_new
+
+    def may_hand_over(self, instance: str) -> bool:
+        """True if an app server is there, at this node or at another one."""
+        return any([server.instance == instance for server in self.hub.servers.serving()])
+
     def without(self, instances: Collection[str]) -> None:
         """Some app servers are gone, or still away: clients come back without them."""
         self._late.update(self.owing.intersection(instances))
@@ -147,10 +158,8 @@ class _Sockets:
 class _Lost:
     """One lost node."""
 
-    def __init__(self, until: float, *, restarted: bool) -> None:
+    def __init__(self, until: float) -> None:
         self.until = until
-        self.restarted = restarted
-        """True if it is this node itself, before its restart."""
         self.reading = True
         self.open = False
         self.unread = False
@@ -197,10 +206,9 @@ class Heirs:
 
     # -- what is read -------------------------------------------------------------------------------
 
-    def expect(self, node: str, *, restarted: bool = False) -> None:
-        """The journal of a lost node is going to be read. `restarted`: that of this node before its
-        restart."""
-        self._lost[node] = _Lost(self._clock() + HAND_OVER_SECONDS, restarted=restarted)
+    def expect(self, node: str) -> None:
+        """The journal of a lost node is going to be read."""
+        self._lost[node] = _Lost(self._clock() + HAND_OVER_SECONDS)
         if len(self._lost) > REMEMBERED:
             oldest = next((name for name, lost in self._lost.items() if lost.open), None)
             if oldest is not None:
@@ -344,11 +352,22 @@ class Heirs:
             sockets.owing.discard(instance)
             self._proceed(self._lost[node])
 
+    def appeared(self, hub: str, instance: str) -> None:
+        """An app server has a session at this node now: it hands over at once, but not in no time."""
+        until = self._clock() + HAND_OVER_SECONDS
+        for lost in self._lost.values():
+            if hub in lost.late:
+                lost.late[hub].appeared(instance, until)
+            elif hub in lost.hubs and lost.hubs[hub].appears(instance):
+                lost.until = max(lost.until, until)
+
     def dropped(self, instance: str) -> None:
-        """An app server is gone. It hands nothing over."""
+        """A session of an app server at this node is over. If that was its last one, it hands nothing over.
+        If not, this node has perhaps not got everything."""
         for lost in self._lost.values():
             for sockets in lost.hubs.values():
-                sockets.without((instance,))
+                if not sockets.may_hand_over(instance):
+                    sockets.without((instance,))
             self._proceed(lost)
 
     # -- who asks ----------------------------------------------------------------------------------------
@@ -403,6 +422,7 @@ class Heirs:
 
     def _look_for_late(self, lost: _Lost, now: float) -> None:
         for late in lost.late.values():
+            late.tick(now)
             late.tell(self.missed)
             if lost.until <= now:
                 late.forget()
@@ -417,8 +437,7 @@ class Heirs:
         lost.lacks = lost.lacks or bool(lost.nodes)
         lost.nodes.clear()
         for sockets in lost.hubs.values():
-            there = {server.instance for server in sockets.hub.servers.serving()}
-            if not lost.restarted and not there.isdisjoint(sockets.owing):
+            if any(map(sockets.may_hand_over, sockets.owing)):
                 # It is there, but has no session here, or is too slow. What it has sent is missing.
                 sockets.close()
             sockets.without(tuple(sockets.owing))

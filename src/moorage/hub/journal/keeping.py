@@ -45,7 +45,9 @@ class Keeping:
             self.heirs.begun(hub, recovery)
         elif recovery is not None and recovery.scribe is not None:
             (recovery.scribe.linked if up else recovery.scribe.unlinked)(instance)
-        if not up:
+        if up:
+            self.heirs.appeared(hub.name, instance)
+        else:
             self.heirs.dropped(instance)
 
     def taken(self, hub: Hub, session: str, batch: int, call: Callable[[], object]) -> None:

@@ -35,6 +35,8 @@ class Latecomers:
     ) -> None:
         self._hub = hub
         self._owing = set(owing)
+        self._due: dict[str, float] = {}
+        """App servers that are there, and until when they have time to hand over."""
         self._begun = begun
         self._taken = estate.taken
         self._done = {instance: estate.executed.get(instance, 0) for instance in owing}
@@ -67,9 +69,23 @@ class Latecomers:
         else:
             self._missing[-1] = None, (EVERYONE,)
 
+    def appeared(self, instance: str, until: float) -> None:
+        """An app server has a session at this node now."""
+        if instance in self._owing:
+            self._due.setdefault(instance, until)
+
+    def tick(self, now: float) -> None:
+        """Time passes. What an app server cannot hand over, such as what its queue has no room for, may be
+        anything."""
+        for instance, until in tuple(self._due.items()):
+            if until <= now:
+                del self._due[instance]
+                self._add(None, (EVERYONE,))
+
     def settled(self, instance: str) -> bool:
         """An app server has handed over everything. Returns True if all have."""
         self._owing.discard(instance)
+        self._due.pop(instance, None)
         return not self._owing
 
     def tell(self, missed: Missed) -> None:

@@ -24,4 +24,4 @@ class Counts:
         self.dropped = 0
         """Events that left a log because of a limit."""
         self.incomplete = 0
-        """Sockets that may have missed events which were lost between two nodes."""
+        """Sockets that may have missed events which were lost between two nodes, or came too late."""

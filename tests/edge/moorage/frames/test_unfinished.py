@@ -9,6 +9,7 @@ import pytest
 
 from moorage.edge.moorage.frames.unfinished import NOTICE_SECONDS
 from moorage.hub.journal.estate import HubEstate
+from moorage.hub.journal.heirs import HAND_OVER_SECONDS
 from moorage.hub.journal.pages import Pages
 from moorage.hub.turns import finished
 from moorage.wire.groups import room_group
@@ -153,12 +154,16 @@ def test_without_journals() -> None:
     assert answer.number == LINK_BAD_REQUEST.number
 
 
-def test_frames_that_come_when_clients_are_resumed(heir: Heir) -> None:
+def test_frames_that_come_when_clients_are_resumed() -> None:
     """The sockets that they were for end."""
+    heir = Heir()
+    heir.read()
     missed: list[tuple[Collection[str] | None, Collection[str]]] = []
     heirs = heir.keeping.heirs
     heirs.missed = lambda _hub, pids, lanes: missed.append((pids, lanes))
-    heirs.dropped(INSTANCE)
+    instance, heir.app.server.app.instance = heir.app.server.app.instance, "away"
+    heir.rig.after(HAND_OVER_SECONDS + 0.5)
+    heir.app.server.app.instance = instance
     assert not heirs.waits("lost")
     for frame, batch in (
         (v1.Emit(0, To("/", ("old",)), 0, b'42["a",1]', 1), 4),

@@ -102,7 +102,10 @@ def test_a_client_that_parks_and_returns_in_a_loop_needs_no_more_memory(stage: S
         stage.tick(1.0)
         recovery = stage.world.hub().recovery
         assert recovery is not None
-        sizes.append((recovery.log.events, len(recovery.log), len(recovery.away)))
+        track = recovery.find(client.pid["/"])
+        assert track is not None
+        lives = len(track.former), len(track.touched), len(track.unacked)
+        sizes.append((recovery.log.events, len(recovery.log), len(recovery.away), *lives))
     assert sizes[-1] == sizes[200]
     assert refused(stage) == {}
     assert stage.world.node.claims.counts.resumed == 300
