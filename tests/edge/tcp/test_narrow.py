@@ -72,6 +72,18 @@ class Pair:
         await asyncio.get_running_loop().connect_accepted_socket(make, sock)
         return client
 
+    async def secure(
+        self, authority: Authority, limit: int = 2**16
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Returns the client's end after the TLS handshake; it reads about `limit` bytes ahead."""
+        client = await self.connect()
+        context = ssl.create_default_context(cafile=str(authority.file))
+        streams = await asyncio.open_connection(
+            sock=client, ssl=context, server_hostname="127.0.0.1", limit=limit
+        )
+        await self.done
+        return streams
+
 
 def on_uvloop(authority: Authority, body: Callable[[Pair], Awaitable[None]]) -> None:
     """Run a test on the service's event loop."""
@@ -86,10 +98,7 @@ def on_uvloop(authority: Authority, body: Callable[[Pair], Awaitable[None]]) -> 
 
 def test_everything_arrives_in_short_reads(authority: Authority) -> None:
     async def body(pair: Pair) -> None:
-        client = await pair.connect()
-        context = ssl.create_default_context(cafile=str(authority.file))
-        reader, writer = await asyncio.open_connection(sock=client, ssl=context, server_hostname="127.0.0.1")
-        await pair.done
+        reader, writer = await pair.secure(authority)
         assert len(pair.narrow.get_buffer(256 * 1024)) == READ
         writer.write(LARGE)
         assert await reader.readexactly(len(LARGE)) == LARGE
@@ -106,12 +115,7 @@ def test_everything_arrives_in_short_reads(authority: Authority) -> None:
 @pytest.mark.repair(15)
 def test_a_peer_that_does_not_read_pauses_the_protocol(authority: Authority) -> None:
     async def body(pair: Pair) -> None:
-        client = await pair.connect()
-        context = ssl.create_default_context(cafile=str(authority.file))
-        reader, writer = await asyncio.open_connection(
-            sock=client, ssl=context, server_hostname="127.0.0.1", limit=1024
-        )
-        await pair.done
+        reader, writer = await pair.secure(authority, limit=1024)
         transport = pair.echo.transport
         assert isinstance(transport, TlsTransport)
         assert (transport.get_protocol(), transport.is_reading()) == (pair.echo, True)
@@ -138,10 +142,7 @@ def test_a_peer_that_does_not_read_pauses_the_protocol(authority: Authority) -> 
 @pytest.mark.repair(10)
 def test_a_protocol_that_does_not_read_holds_little(authority: Authority) -> None:
     async def body(pair: Pair) -> None:
-        client = await pair.connect()
-        context = ssl.create_default_context(cafile=str(authority.file))
-        reader, writer = await asyncio.open_connection(sock=client, ssl=context, server_hostname="127.0.0.1")
-        await pair.done
+        reader, writer = await pair.secure(authority)
         pair.echo.transport.pause_reading()
         writer.write(LARGE)
         # More than enough turns to read all of it.
@@ -159,12 +160,7 @@ def test_a_protocol_that_does_not_read_holds_little(authority: Authority) -> Non
 @pytest.mark.repair(15)
 def test_a_slow_peer_gets_everything_before_the_close(authority: Authority) -> None:
     async def body(pair: Pair) -> None:
-        client = await pair.connect()
-        context = ssl.create_default_context(cafile=str(authority.file))
-        reader, writer = await asyncio.open_connection(
-            sock=client, ssl=context, server_hostname="127.0.0.1", limit=1024
-        )
-        await pair.done
+        reader, writer = await pair.secure(authority, limit=1024)
         transport = pair.echo.transport
         for _ in range(20):
             transport.write(LARGE)

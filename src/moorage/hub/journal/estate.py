@@ -12,6 +12,7 @@ from typing import Any, Final
 from moorage.hub.journal.pages import Pages
 from moorage.hub.recovery.commands import Change, apply, recorded
 from moorage.hub.recovery.counts import Counts
+from moorage.hub.recovery.moves import SEEN_SECONDS
 from moorage.hub.recovery.sockets.carried import Carried
 from moorage.hub.recovery.sockets.log import Entry
 from moorage.hub.recovery.sockets.replay import missed_by, position_of, start_of
@@ -24,8 +25,6 @@ from moorage.hub.turns import Job
 from moorage.wire.commands import Found, Send
 from moorage.wire.recovery import journal as wire
 
-SEEN_SECONDS: Final = 30.0
-"""Maximum seconds between the moments at which two nodes carry out the same emit."""
 STEP_ENTRIES: Final = 250
 """Number of entries that are carried out in one step: about a millisecond."""
 
