@@ -7,7 +7,7 @@ import { listen, notice } from "./lines.mjs";
 const require = createRequire(new URL("../tests/node/package.json", import.meta.url));
 const { io: connect } = require("socket.io-client");
 
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 const sockets = new Map();
 /** Answers that were not given, of the clients that are hushed. */
 const kept = new Map();

@@ -101,7 +101,7 @@ def stage(
 @pytest.fixture
 def fleet(running: MoorageProcess, app_of: Apps, client_process: ClientProcess) -> Iterator[Fleet]:
     """One hub with an app server of every kind."""
-    apps = [app_of(f"Fleet_{sdk}", sdk=sdk, hub="Fleet", requestsTimeout=2_500) for sdk in SDKS]
+    apps = [app_of(f"Fleet_{sdk}", sdk=sdk, hub="Fleet", requestsTimeout=4_000) for sdk in SDKS]
     with Fleet(running, "Fleet", apps, client_process, "websocket") as made:
         yield made
 
@@ -110,7 +110,7 @@ def fleet(running: MoorageProcess, app_of: Apps, client_process: ClientProcess) 
 def strict(running: MoorageProcess, app_of: Apps, client_process: ClientProcess) -> Iterator[list[Stage]]:
     """App servers of every kind that want to hear their clients' hearts beat all the time, and take
     nobody with the header `x-turn-away`."""
-    options: dict[str, Any] = {"pingInterval": 400, "pingTimeout": 1_200, "turnAway": "x-turn-away"}
+    options: dict[str, Any] = {"pingInterval": 400, "pingTimeout": 3_000, "turnAway": "x-turn-away"}
     with ExitStack() as stages:
         yield [
             stages.enter_context(

@@ -39,12 +39,13 @@ class Fleet(Stage):
             opening = [self.opening(transport=next(transports)) for _ in range(missing)]
             for client in opening:
                 client.connected()
-                crew = crews[self.owner(client).app.sdk]
+                owner = self.owner(client)
+                crew = crews[owner.app.sdk]
                 if len(crew) < each:
                     crew.append(client)
                 else:
                     client.act("disconnect")
-                    client.ended()
+                    owner.ended(client)  # so the service knows it too
         return crews
 
     @staticmethod

@@ -16,8 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from tests.support.freezing import freeze
+
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 """Timeout in seconds. It is long, because the suite may share its machine; a successful wait is shorter."""
 
 Line = dict[str, Any]
@@ -170,8 +172,11 @@ class Program:
     # -- the end --------------------------------------------------------------------------------
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
+        """Send a signal. After SIGSTOP the program stands still when this returns."""
+        if number == signal.SIGSTOP:
+            freeze(self._process.pid)
+        else:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         """Send SIGKILL, and wait for the end."""

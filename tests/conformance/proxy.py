@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 
+from tests.support.programs import free_port
 from tests.support.service import MoorageProcess
 
 # With this option a close sends a reset.
@@ -27,8 +28,9 @@ class Proxy:
         self._lock = threading.Lock()
         self._swallowing = False
         self._listener: socket.socket
-        self._listen(0)
-        self.port: int = self._listener.getsockname()[1]
+        # The system gives none of these to an outgoing connection while the proxy does not listen.
+        self.port = free_port()
+        self._listen(self.port)
 
     @property
     def connection_string(self) -> str:

@@ -12,7 +12,7 @@ from tests.support.rawws import CLOSE, WebSocket
 from tests.support.service import MoorageProcess
 
 INTERVAL: Final = 0.3
-TIMEOUT: Final = 0.5
+TIMEOUT: Final = 1.5
 """The suites have 0.2 s. A busy machine may need longer for a pong."""
 MAX_PAYLOAD: Final = 1_000_000
 OPTIONS: Final = {

@@ -64,7 +64,10 @@ def test_many_asks_at_a_time(stage: Stage) -> None:
 def test_a_client_that_does_not_answer_in_time(stage: Stage) -> None:
     space, clients = crew(stage, [], [], [])
     clients[1].act("hush")
-    found = space.ask("who", timeout=300)
+    for timeout in (300, 3_000, 20_000):
+        found = space.ask("who", timeout=timeout)
+        if sorted(found["answers"]) == names(clients[0], clients[2]):
+            break  # a busy machine may need longer for these answers
     assert not found["complete"]
     assert sorted(found["answers"]) == names(clients[0], clients[2])
     if stage.support("ask-missing").does:
@@ -77,7 +80,7 @@ def test_a_client_that_does_not_answer_in_time(stage: Stage) -> None:
 def test_a_client_that_leaves_without_an_answer(stage: Stage) -> None:
     space, clients = crew(stage, [], [])
     clients[1].act("hush")
-    question = space.start("ask", args=["who"], timeout=400)
+    question = space.start("ask", args=["who"], timeout=1_500)
     clients[1].next("who")
     clients[1].act("disconnect")
     found = space.app.result(question)

@@ -136,7 +136,7 @@ def test_a_refusal_without_data(stage: Stage) -> None:
     with pytest.raises(Refused) as refusal:
         stage.opening().connected()
     assert (refusal.value.message, refusal.value.data) == ("nobody", None)
-    assert stage.space.call("sids") == []
+    stage.space.until_serves()
 
 
 @shows("engine-middleware")

@@ -5,6 +5,7 @@ suite has an echo of its own, so messages are Socket.IO events here."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -33,6 +34,27 @@ async def refused_upgrade(server: Place, query: str) -> None:
         # Stock `socket.io` writes its 400 after a 101.
         assert reply.status == (101 if server.sdk == "native" and "EIO=4" not in query else 400)
         assert b'"sid"' not in await socket.http.rest()
+
+
+async def before_the_ping(server: Place, act: Callable[[Polling], Awaitable[None]]) -> Polling:
+    """Do something with a new session before its first ping, as often as a busy machine needs for that."""
+    loop = asyncio.get_running_loop()
+    while True:
+        begun = loop.time()
+        client = await server.polling()
+        try:
+            await act(client)
+        except AssertionError:
+            if loop.time() - begun < INTERVAL:
+                raise
+        else:
+            if loop.time() - begun < INTERVAL:
+                return client
+
+
+async def read(server: Place) -> None:
+    """Return when the server has read what was sent before: it has answered another request."""
+    assert (await fetch(server.url, server.target(NO_VERSION.format("polling")))).status == 400
 
 
 # -- handshake ------------------------------------------------------------------------------------
@@ -114,25 +136,30 @@ async def test_e11_a_broken_packet_by_polling(server: Place) -> None:
 
 
 async def test_e12_two_polls_at_once(server: Place) -> None:
-    client = await server.polling()
-    async with (
-        await HttpConnection.open(client.base) as first,
-        await HttpConnection.open(client.base) as second,
-    ):
-        await first.send(request_bytes("GET", client.target))
-        await asyncio.sleep(0.02)
-        await second.send(request_bytes("GET", client.target))
-        waiting, later = await first.reply(), await second.reply()
-    assert (waiting.status, waiting.text) == (200, "1")
-    assert later.status in (400, 500)
+    async def poll_twice(client: Polling) -> None:
+        async with (
+            await HttpConnection.open(client.base) as first,
+            await HttpConnection.open(client.base) as second,
+        ):
+            await first.send(request_bytes("GET", client.target))
+            await read(server)
+            await second.send(request_bytes("GET", client.target))
+            waiting, later = await first.reply(), await second.reply()
+        assert (waiting.status, waiting.text) == (200, "1")
+        assert later.status in (400, 500)
+
+    client = await before_the_ping(server, poll_twice)
     assert (await client.get()).status == 400
 
 
 async def test_e13_an_aborted_poll(server: Place) -> None:
-    client = await server.polling()
-    async with await HttpConnection.open(client.base) as http:
-        await http.send(request_bytes("GET", client.target))
-        await asyncio.sleep(0.02)
+    async def abort(client: Polling) -> None:
+        async with await HttpConnection.open(client.base) as http:
+            await http.send(request_bytes("GET", client.target))
+            await read(server)
+        await read(server)
+
+    client = await before_the_ping(server, abort)
     assert (await client.get()).status == 400
 
 
@@ -170,13 +197,11 @@ async def test_e18_s09_no_pong_by_polling(server: Place) -> None:
     client = await server.polling()
     # The public case has no tolerance, which works with stock `socket.io` only on an idle machine.
     await asyncio.sleep(INTERVAL + TIMEOUT + 0.1)
-    if server.sdk == "azure":
-        # The app server runs the timeout, and its close is sent over the link.
-        async with asyncio.timeout(5):
-            while (reply := await client.get()).status == 200 and reply.text != "6\x1e1":
-                assert reply.text == "2"
-    else:
-        assert (await client.get()).status == 400
+    # A busy server sends its ping late, so the end is late as well. With Azure's SDK the app server runs the
+    # timeout, and its close is sent over the link.
+    while (reply := await client.get()).status == 200:
+        assert reply.text in ("2", "1", "6\x1e1")
+    assert reply.status == 400
 
 
 async def test_e19_s10_pings_by_websocket(server: Place) -> None:
@@ -200,14 +225,16 @@ async def test_e20_s11_no_pong_by_websocket(server: Place) -> None:
 
 
 async def test_e21_s12_the_client_closes_by_polling(server: Place) -> None:
-    client = await server.polling()
-    async with await HttpConnection.open(client.base) as http:
-        await http.send(request_bytes("GET", client.target))
-        await asyncio.sleep(0.02)
-        goodbye = await client.post("1")
-        poll: Reply = await http.reply()
-    assert goodbye.status == 200
-    assert (poll.status, poll.text) == (200, "6")
+    async def close(client: Polling) -> None:
+        async with await HttpConnection.open(client.base) as http:
+            await http.send(request_bytes("GET", client.target))
+            await read(server)
+            goodbye = await client.post("1")
+            poll: Reply = await http.reply()
+        assert goodbye.status == 200
+        assert (poll.status, poll.text) == (200, "6")
+
+    client = await before_the_ping(server, close)
     assert (await client.get()).status == 400
 
 
@@ -225,7 +252,9 @@ async def test_e23_an_upgrade(server: Place) -> None:
     async with await server.upgrade(client.sid) as socket:
         await socket.send("2probe")
         assert await socket.text() == "3probe"
-        assert await client.poll() == "6"
+        while (packet := await client.poll()) == "2":
+            await client.send("3")
+        assert packet == "6"
         await socket.send("5")
         await socket.send("40")
         assert (await event(socket)).startswith("40{")

@@ -16,8 +16,8 @@ from tests.conformance.fleet import OURS, Fleet
 from tests.conformance.stage import Space, Stage, fresh
 from tests.support.service import MoorageProcess
 
-PATIENT = 1_000
-"""Timeout in milliseconds for answers among app servers, if one never answers."""
+PATIENT = 3_000
+"""Timeout in milliseconds for answers among app servers, if one never answers. A busy one has so long."""
 EAGER = {"reconnection": True, "reconnectionDelay": 50, "reconnectionDelayMax": 200}
 
 
@@ -59,7 +59,7 @@ def test_a_frozen_app_server_is_missing_and_delays_no_other(fleet: Fleet, victim
                 other.app.label for other in askers if other is not asker
             )
             assert (answer["complete"], answer["missing"] or []) == (not missing, missing)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 20
     # It continues where it stopped.
     [client] = crews[victim]
     assert client.ask("echo", 1) == [1]
@@ -86,7 +86,7 @@ def test_events_for_a_frozen_app_server_wait(stage: Stage, transport: str) -> No
 @pytest.fixture(scope="module")
 def forgetful() -> Iterator[MoorageProcess]:
     """A service that does not wait long for app servers."""
-    with MoorageProcess("--set", "links.grace=1s") as service:
+    with MoorageProcess("--set", "links.grace=3s") as service:
         yield service
 
 
@@ -126,7 +126,7 @@ def test_a_dead_app_server_is_missing_and_its_clients_reconnect(
         doomed.wait("told")
     gone = [client.program.mark for client in lost]
     doomed.app.kill()
-    found = survivor.call("fetch", timeout=300)
+    found = survivor.call("fetch", timeout=1_000)
     assert {one["id"] for one in found["sockets"]} == {client.sid for client in crew}
     missing = [doomed.app.server] if victim in OURS else []
     assert found["missing"] == missing
@@ -183,6 +183,6 @@ def test_an_app_server_closes_while_its_clients_upgrade(
             began = time.monotonic()
             stage.space.call("close")
             assert {client.ended() for client in crew} <= {"transport close", "transport error"}
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 20
     finally:
         app.kill()

@@ -98,4 +98,4 @@ async def test_a_refusal(client: PythonClient) -> None:
     client.stage.define(refuse=[{"auth": {"key": "lost"}, "message": "stay out", "data": [1]}])
     with pytest.raises(ConnectError):
         await client.connect(key="lost")
-    assert await client.server("sids") == []
+    await asyncio.to_thread(client.stage.space.until_serves)

@@ -12,6 +12,7 @@ from tests.conformance.capabilities import SDKS, shows
 from tests.conformance.clients import ClientProcess
 from tests.conformance.returning import Returning, crew
 from tests.conformance.stage import Space, Stage, fresh
+from tests.support.programs import free_port
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.repair(24)
@@ -60,8 +61,9 @@ def test_an_app_server_is_closed(alone: Stage, sdk: str) -> None:
 def test_the_service_is_stopped(client_process: ClientProcess, sdk: str) -> None:
     hub = fresh("Return_")
     clients: list[Returning] = []
-    with MoorageProcess("--set", "shutdown.lb_wait=0s", "--set", "shutdown.spread=0.3s") as first:
-        port, key = first.url.rpartition(":")[2], first.key
+    # Not a port for outgoing connections: while nothing listens there, a client's attempt may take it.
+    port = f"--port={free_port()}"
+    with MoorageProcess(port, "--set", "shutdown.lb_wait=0s", "--set", "shutdown.spread=0.3s") as first:
         app = linked(sdk, first, hub)
         try:
             with Stage(first, hub, [app], client_process, "websocket") as stage:
@@ -69,7 +71,7 @@ def test_the_service_is_stopped(client_process: ClientProcess, sdk: str) -> None
                 clients += crew(stage.define())
                 first.signal(signal.SIGTERM)
                 assert first.wait_exit() == 0
-                with MoorageProcess("--port", port, "--access-key", key):
+                with MoorageProcess(port, key=first.key):
                     all_come_back(clients)
                     client_process.shut()
                     for client in clients:

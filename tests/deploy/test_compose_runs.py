@@ -23,7 +23,7 @@ from tests.support.app_link import AppServer
 from tests.support.nats_server import NatsServer
 from tests.support.pages import ROOT
 from tests.support.programs import free_port, running
-from tests.support.python_client import leave
+from tests.support.python_client import PATIENCE, leave
 from tests.support.service import MoorageProcess
 
 NODES = ("moorage-1", "moorage-2", "moorage-3")
@@ -124,7 +124,7 @@ async def echo_to_each_node(url: str) -> None:
     """Clients that begin with polling: their requests reach all nodes in turn."""
     clients = [socketio.AsyncClient() for _ in NODES]
     for client in clients:
-        await client.connect(url, socketio_path="/clients/socketio/hubs/chat")
+        await client.connect(url, socketio_path="/clients/socketio/hubs/chat", wait_timeout=PATIENCE)
         assert await client.call("echo", "hello", timeout=SECONDS) == "hello"
     assert len({client.eio.sid[:8] for client in clients}) > 1, "nginx distributes them"
     for client in clients:

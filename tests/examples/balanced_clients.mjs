@@ -17,7 +17,7 @@ async function client(number) {
     socket.on("disconnect", (reason) => reject(new Error(reason)));
   });
   failed.catch(() => {});
-  const echo = (text) => Promise.race([failed, socket.timeout(10_000).emitWithAck("echo", text)]);
+  const echo = (text) => Promise.race([failed, socket.timeout(60_000).emitWithAck("echo", text)]);
   await Promise.race([failed, new Promise((resolve) => socket.on("connect", resolve))]);
   const { engine } = socket.io;
   const upgraded = new Promise((resolve) => {

@@ -25,7 +25,7 @@ const browser = await chromium.launch({
 });
 const context = await browser.newContext({ viewport: { width: 390, height: 720 } }); // a phone's
 const page = await context.newPage();
-page.setDefaultTimeout(30_000);
+page.setDefaultTimeout(60_000);
 
 const problems = [];
 page.on("pageerror", (error) => problems.push(String(error)));

@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 
 const { io } = createRequire(new URL("../node/package.json", import.meta.url))("socket.io-client");
 const [urlOfAda, urlOfGrace, path] = process.argv.slice(2);
-const DEADLINE = 30_000;
+const DEADLINE = 90_000;
 
 setTimeout(() => {
   console.error("out of time");

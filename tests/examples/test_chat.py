@@ -25,7 +25,7 @@ EXAMPLES = ("python", "flask", "node", "azure")
 DRIVER = Path(__file__).with_name("chat_page.mjs")
 NEEDED = ("examples/page", "examples/chat-node", "examples/chat-azure", "tests/node")
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(240)]
 
 
 class Running(NamedTuple):

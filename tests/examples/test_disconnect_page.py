@@ -13,6 +13,7 @@ import socketio
 from moorage.auth import AccessKeys, sign
 from moorage.sdk import use_moorage
 from tests.support.pages import commands
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 PAGE = "docs/howto/find-out-why-a-user-was-disconnected.md"
@@ -23,7 +24,7 @@ def run(service: MoorageProcess, command: str) -> Any:
     """What a command of the page prints, in a shell that has run the first block."""
     first = commands(PAGE)[0].replace("http://127.0.0.1:8080", service.url).replace("KEY=...", f"KEY={KEY}")
     done = subprocess.run(
-        ["bash", "-c", f"{first}\n{command}"], capture_output=True, text=True, timeout=30, check=True
+        ["bash", "-c", f"{first}\n{command}"], capture_output=True, text=True, timeout=90, check=True
     )
     return json.loads(done.stdout)
 
@@ -38,7 +39,7 @@ async def test_the_commands() -> None:
         token = sign(AccessKeys(service.key), audience, time.time(), 60, user="ada")
         client = socketio.AsyncClient(reconnection=False)
         path = "/clients/socketio/hubs/app"
-        await client.connect(f"{service.url}?access_token={token}", socketio_path=path)
+        await client.connect(f"{service.url}?access_token={token}", socketio_path=path, wait_timeout=PATIENCE)
         (row,) = (await asyncio.to_thread(run, service, connected))["connections"]
         assert row["user"] == "ada"
         one = await asyncio.to_thread(run, service, f'ask "connections/{row["id"]}"')

@@ -22,7 +22,7 @@ import socketio
 from tests.support.app_link import AppServer
 from tests.support.pages import ROOT
 from tests.support.programs import free_port, running
-from tests.support.python_client import leave
+from tests.support.python_client import PATIENCE, leave
 from tests.support.rawhttp import clients
 from tests.support.service import MoorageProcess
 from tests.support.two_nodes import two_nodes
@@ -179,7 +179,9 @@ async def test_the_python_client(
         url = await stack.enter_async_context(balanced(balancer, tmp_path, nodes, routed=False, kept=True))
         for _ in range(2):
             client = socketio.AsyncClient(reconnection=False)
-            await client.connect(url, transports=transports, socketio_path=clients(hub))
+            await client.connect(
+                url, transports=transports, socketio_path=clients(hub), wait_timeout=PATIENCE
+            )
             for number in range(5):
                 assert await client.call("echo", number, timeout=SECONDS) == number
             await leave(client)

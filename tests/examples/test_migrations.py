@@ -25,10 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 APPS = ROOT / "examples" / "migrations"
 GUIDES = ROOT / "docs" / "howto"
 CLIENT = Path(__file__).with_name("migration_client.mjs")
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 HUB_PATH: Final = "/clients/socketio/hubs/chat"
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(240)]
 
 
 class Migration(NamedTuple):

@@ -22,7 +22,7 @@ import yaml
 from moorage.sdk import use_moorage
 from tests.support.pages import ROOT
 from tests.support.programs import free_port, running
-from tests.support.python_client import leave
+from tests.support.python_client import PATIENCE, leave
 from tests.support.service import MoorageProcess
 
 PAGE = (ROOT / "docs/howto/run-in-production.md").read_text()
@@ -160,6 +160,7 @@ async def test_clients_come_through_nginx(transports: list[str], config: Path, t
                 {"Host": "live.example.org", "X-Forwarded-For": "6.6.6.6", "Forwarded": "for=6.6.6.6"},
                 transports=transports,
                 socketio_path="/clients/socketio/hubs/chat",
+                wait_timeout=PATIENCE,
             )
             large = "x" * 900_000
             assert await client.call("echo", (1, large), timeout=SECONDS) == (1, large)

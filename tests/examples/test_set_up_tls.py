@@ -23,6 +23,7 @@ from moorage.sdk import use_moorage
 from tests.support.certificates import Authority
 from tests.support.pages import ROOT, commands
 from tests.support.programs import free_port, running
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 PAGE = "docs/howto/set-up-tls.md"
@@ -30,7 +31,7 @@ TEXT = (ROOT / PAGE).read_text()
 ADDRESS = "127.0.0.9"
 PROXIED = ("--set=server.proxy_protocol=true", "--set=server.trusted_proxies=127.0.0.1")
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 def block(kind: str) -> str:
@@ -105,7 +106,7 @@ async def haproxy(folder: Path, service: MoorageProcess) -> AsyncIterator[str]:
         f"defaults\n    timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n{text}"
     )
     async with running(program("haproxy"), "-db", "-f", str(config), env={}, cwd=folder) as master:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -142,6 +143,7 @@ async def test_the_app_sees_the_client_behind_haproxy(
                         {"X-Forwarded-For": "6.6.6.6"},
                         transports=transports,
                         socketio_path="clients/socketio/hubs/app",
+                        wait_timeout=PATIENCE,
                     )
                     assert await client.call("echo", "x" * 50_000) == "x" * 50_000
                     # A regular end of a polling client may wait for the next ping.

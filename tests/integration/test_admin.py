@@ -20,6 +20,7 @@ from moorage.sdk import use_moorage
 from tests.support.admin import Admin
 from tests.support.nats_server import NatsServer
 from tests.support.programs import free_port
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 READ, OPERATE = "r" * 32, "o" * 32
@@ -92,7 +93,9 @@ class Crowd:
             events: list[Any] = []
             client.on("*", lambda name, *data, events=events: events.append((name, *data)))
             path = f"/clients/socketio/hubs/{self.hub}"
-            await client.connect(node.url, socketio_path=path, transports=["websocket"])
+            await client.connect(
+                node.url, socketio_path=path, transports=["websocket"], wait_timeout=PATIENCE
+            )
             self.clients.append(client)
             self.heard.append(events)
             self.ids.append(client.eio.sid)

@@ -15,7 +15,7 @@ from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSett
 
 from moorage.sdk import use_moorage
 from tests.support.programs import free_port
-from tests.support.python_client import leave
+from tests.support.python_client import PATIENCE, leave
 from tests.support.service import MoorageProcess
 
 SECONDS = 30.0
@@ -62,7 +62,7 @@ async def echo(service: MoorageProcess) -> tuple[socketio.AsyncServer, Any]:
 
 async def client_of(service: MoorageProcess, transport: str = "websocket") -> socketio.AsyncClient:
     client = socketio.AsyncClient()
-    await client.connect(service.url, transports=[transport])
+    await client.connect(service.url, transports=[transport], wait_timeout=PATIENCE)
     return client
 
 

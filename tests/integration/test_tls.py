@@ -24,7 +24,7 @@ from tests.integration.test_any_worker import total
 from tests.support.app_link import AppServer
 from tests.support.certificates import DAY, Authority, Pair
 from tests.support.programs import Program, running
-from tests.support.python_client import leave
+from tests.support.python_client import PATIENCE, leave
 from tests.support.rawhttp import Polling, fetch
 from tests.support.rawws import WebSocket
 from tests.support.service import ROOT, MoorageProcess
@@ -164,7 +164,7 @@ async def echoed(service: MoorageProcess, context: ssl.SSLContext) -> None:
     for transport in ("websocket", "polling"):
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
         client = socketio.AsyncClient(http_session=session)
-        await client.connect(service.url, transports=[transport], socketio_path=PATH)
+        await client.connect(service.url, transports=[transport], socketio_path=PATH, wait_timeout=PATIENCE)
         assert await client.call("echo", "x" * 100_000) == 100_000
         await leave(client)
         await session.close()

@@ -20,7 +20,7 @@ from tests.support.nats_server import NatsServer
 from tests.support.programs import free_port
 from tests.support.service import ROOT, MoorageProcess
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 90.0
 """Timeout in seconds, which only ends a scenario that hangs."""
 ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 _names: Final = count(1)
@@ -150,8 +150,11 @@ class Cluster:
 
 
 def ready(node: MoorageProcess) -> str:
-    """The answer of `/readyz`: `ready`, or why not."""
-    status, body = node.get("/readyz")
+    """The answer of `/readyz`: `ready`, or why not; `silent` without an answer."""
+    try:
+        status, body = node.get("/readyz")
+    except (URLError, TimeoutError):
+        return "silent"
     return "ready" if status == 200 else str(json.loads(body)["reason"])
 
 

@@ -15,10 +15,13 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 
 
 def restart(scene: Scene, sdk: str, server_id: str = "") -> App:
-    """Kill the first app server, and start another one at once."""
+    """Kill the first app server, and start another one as soon as the nodes know that its links are gone.
+    Until then its id is taken."""
     victim = scene.apps[0]
     victim.signal(signal.SIGKILL)
     until(lambda: not victim.is_alive, "it is killed")
+    links = f'moorage_tunnel_connections{{dialect="moorage",hub="{scene.hub}"}}'
+    until(lambda: all(node.metric(links) == 0 for node in scene.nodes.values()), "its links are gone")
     return scene.app(sdk, "one", server_id)
 
 

@@ -12,8 +12,8 @@ from tests.scenarios.scene import OURS, Scene, sdks
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 
-LATE = 6.0
-"""Seconds. Without load it takes about three."""
+LATE = 10.0
+"""Seconds. Without load it takes about three, and six at most; a busy machine is later."""
 
 
 @sdks(quick="python")

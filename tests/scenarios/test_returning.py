@@ -34,9 +34,10 @@ class Returning:
         self.program.call("route", ports=[port_of(self.cluster.nodes[name]) for name in names])
 
     def connect(self, **options: Any) -> None:
-        before = self.state()["connected"]
+        before = self.state()
         self.program.call("connect", count=CLIENTS, options=FAST | options)
-        until(lambda: self.state()["connected"] == before + CLIENTS, "all are connected")
+        for what in ("connected", "joined"):
+            until(lambda what=what: self.state()[what] == before[what] + CLIENTS, f"all are {what}")  # type: ignore[misc]
 
     def state(self) -> Line:
         state: Line = self.program.call("state")
@@ -209,9 +210,10 @@ def test_emits_that_are_lost_between_nodes_leave_no_silent_hole() -> None:
         until(lambda: two.metric("moorage_recovery_incomplete_total") == CLIENTS, "these sockets end")
         # The clients hear of their end later than the node counts it.
         until(lambda: sum(scene.fresh()) == 4 * CLIENTS, "they have new sockets")
+        until(lambda: scene.state()["joined"] == 4 * CLIENTS, "these are in their rooms")
         assert scene.fresh() == [1] * CLIENTS + [2] * CLIENTS + [1] * CLIENTS
         assert one.metric("moorage_recovery_incomplete_total") == 0
         assert scene.refused() == {"dropped": CLIENTS}
-        assert any("may have missed events of another node" in line for line in two.lines)
+        two.wait_line(lambda line: "may have missed events of another node" in line)
         rest(one, "inside", 3)
         until(lambda: scene.state()["received"] == 5 * CLIENTS, "it arrives everywhere")

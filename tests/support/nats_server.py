@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.freezing import freeze
 from tests.support.programs import free_port
 
 PROGRAM = Path(sys.executable).with_name("nats-server")
@@ -42,7 +43,7 @@ class NatsServer:
     def pause(self) -> None:
         """Let it stand still."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def go_on(self) -> None:
         """End a pause."""

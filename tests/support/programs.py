@@ -5,22 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
+import secrets
 import socket
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
-SECONDS = 60.0
+SECONDS = 120.0
+WORKERS: Final = 8
+"""The most that `scripts/test.sh` starts."""
+
+_given: Final[set[int]] = set()
 
 
 def free_port() -> int:
     """A free loopback port, for programs that cannot choose one. The system gives the ports from 32768 on to
-    outgoing connections, so one of those might be taken before the program listens."""
+    outgoing connections, so one of those might be taken before the program listens. For the same reason each
+    port is given once, and each worker of pytest has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
     while True:
-        port = random.randrange(10_000, 32_768)
+        port = 10_000 + worker + WORKERS * secrets.randbelow((32_768 - 10_000) // WORKERS)
+        if port in _given:
+            continue
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given.add(port)
             return port
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import socketio
+
+PATIENCE: Final = 60.0
+"""Seconds for `connect(wait_timeout=...)`. Without it a connect fails after one second, too soon on a busy
+machine."""
 
 
 async def leave(client: socketio.AsyncClient) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.support.freezing import freeze
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 
@@ -143,8 +145,11 @@ class MoorageProcess:
         return 0.0
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
+        """Send a signal. After SIGSTOP the service stands still when this returns."""
+        if number == signal.SIGSTOP:
+            freeze(self._process.pid)
+        else:
+            self._process.send_signal(number)
 
     def wait_exit(self, timeout: float = 40.0) -> int:
         """The exit code."""

@@ -11,7 +11,7 @@ from tests.support.nats_server import NatsServer
 from tests.support.programs import free_port
 from tests.support.service import MoorageProcess
 
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ import jwt
 import pytest
 
 from moorage.cluster.members.membership import SILENCE
+from tests.support.freezing import freeze
 from tests.support.nats_server import NatsServer
 from tests.support.service import ROOT, MoorageProcess
 
-pytestmark = pytest.mark.timeout(120)
-SECONDS = 20.0
+pytestmark = pytest.mark.timeout(240)
+SECONDS = 60.0
 FAST = ("--set", "shutdown.lb_wait=0")
 
 
@@ -127,12 +129,11 @@ def test_log_lines_name_their_node(process: MoorageProcess) -> None:
 def test_a_worker_that_is_killed_is_started_again(process: MoorageProcess) -> None:
     before = children(process.pid)
     os.kill(before["python"], signal.SIGKILL)
-    killed = time.monotonic()
     record = process.wait_record(event="worker ended", how="signal SIGKILL")
     name = record["node"]
     (other,) = set(names()) - {name}
-    until(lambda: process.metric(f'moorage_cluster_nodes{{node="{other}"}}') == 1, "it is missed")
-    assert time.monotonic() - killed < SILENCE, "the other one was told, and did not wait for heartbeats"
+    missed = process.wait_record(event="node left", node=other, name=name)
+    assert seconds(missed) - seconds(record) < SILENCE, "it was told, and did not wait for heartbeats"
     until(lambda: process.metric(f'moorage_worker_restarts_total{{node="{name}"}}') == 1, "counted")
     until(lambda: states(process)[name] == "ready", "ready again")
     after = children(process.pid)
@@ -140,6 +141,11 @@ def test_a_worker_that_is_killed_is_started_again(process: MoorageProcess) -> No
     assert before["python"] not in after.values()
     for each in names():
         until(lambda each=each: process.metric(f'moorage_cluster_nodes{{node="{each}"}}') == 2, each)  # type: ignore[misc]
+
+
+def seconds(record: dict[str, Any]) -> float:
+    """When a record was logged."""
+    return datetime.fromisoformat(record["ts"]).timestamp()
 
 
 def test_one_worker_can_be_drained_alone() -> None:
@@ -168,7 +174,7 @@ def test_the_nats_server_is_started_again(process: MoorageProcess) -> None:
 
 def test_a_worker_that_hangs_is_missing_in_the_metrics(process: MoorageProcess) -> None:
     pids = [pid for key, pid in children(process.pid).items() if key.startswith("python")]
-    os.kill(pids[0], signal.SIGSTOP)
+    freeze(pids[0])
     try:
         # A connection lands at one of the two; the one that hangs cannot answer.
         def missing() -> list[str]:
@@ -210,7 +216,7 @@ def test_a_second_signal_ends_the_drain() -> None:
         began = time.monotonic()
         process.signal(signal.SIGTERM)
         assert process.wait_exit() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed() -> None:
@@ -265,7 +271,7 @@ def refusal(*flags: str, env: dict[str, Any] | None = None) -> list[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **(env or {})},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 1, done
@@ -297,7 +303,7 @@ def test_a_missing_nats_server_is_reported_with_what_to_do(tmp_path: Path) -> No
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 1

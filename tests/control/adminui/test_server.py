@@ -21,6 +21,7 @@ from tests.control.admin.serving import OPERATE, serving
 from tests.integration.test_nodes import until
 from tests.support.admin import Admin
 from tests.support.app_link import AppServer
+from tests.support.python_client import PATIENCE
 from tests.support.rawhttp import clients
 from tests.support.rawws import TEXT, WebSocket, frame
 from tests.support.service import MoorageProcess
@@ -64,6 +65,7 @@ class Ui:
             socketio_path="/admin/socket.io",
             namespaces=[self.namespace],
             auth=self._auth,
+            wait_timeout=PATIENCE,
         )
         return self
 

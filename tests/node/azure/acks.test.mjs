@@ -14,6 +14,8 @@ after(() => service.stop());
 /** Long enough for every answer on a busy machine. Tests that wait for a timeout use `SHORT`. */
 const LONG = PATIENCE;
 const SHORT = 400;
+/** Long enough for the answers of those that do answer. */
+const HALF = 2_000;
 /** All arguments of an event's answer; `emitWithAck` returns only the first. */
 function answers(side, ...event) {
   return within(new Promise((resolve) => side.emit(...event, (...all) => resolve(all))), `an answer to ${event[0]}`);
@@ -96,7 +98,7 @@ overEachTransport((transport) => {
       const { io, clients } = await crew(t, 3);
       clients[1].off("q");
       const heard = next(clients[1], "q");
-      const error = await io.timeout(SHORT).emitWithAck("q", 1).then(assert.fail, (problem) => problem);
+      const error = await io.timeout(HALF).emitWithAck("q", 1).then(assert.fail, (problem) => problem);
       assert.match(error.message, /timed out/);
       assert.deepEqual(error.responses.sort(), ["1 0", "1 2"]);
       const [, answer] = await heard;
@@ -117,7 +119,7 @@ overEachTransport((transport) => {
       const ended = next(clients[1], "disconnect");
       answerRaw(clients[0], "");
       answerRaw(clients[1], "{}");
-      const error = await io.timeout(SHORT * 5).emitWithAck("raw").then(assert.fail, (problem) => problem);
+      const error = await io.timeout(HALF).emitWithAck("raw").then(assert.fail, (problem) => problem);
       assert.deepEqual(error.responses, [undefined]);
       await ended;
       assert.deepEqual(await io.timeout(LONG).emitWithAck("q", "é"), ["é 0"]);
@@ -127,7 +129,7 @@ overEachTransport((transport) => {
       const { io, clients } = await crew(t, 2);
       clients[1].off("q");
       clients[1].on("q", () => clients[1].disconnect());
-      const error = await io.timeout(SHORT).emitWithAck("q", 1).then(assert.fail, (problem) => problem);
+      const error = await io.timeout(HALF).emitWithAck("q", 1).then(assert.fail, (problem) => problem);
       assert.deepEqual(error.responses, ["1 0"]);
     });
 

@@ -33,7 +33,7 @@ await poll(async () => {
     await answered;
     const told = page.getByText("node-2 does not answer. This page shows the other nodes only.");
     if (
-      await told.waitFor({ timeout: 200 }).then(
+      await told.waitFor({ timeout: 1_500 }).then(
         () => true,
         () => false,
       )

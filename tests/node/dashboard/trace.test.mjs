@@ -67,6 +67,7 @@ describe("the live trace", () => {
     await page.getByLabel("Event contains").fill("");
     await press("Stop");
     client.emit("unseen");
+    await client.emitWithAck("ask", "has it passed?");
     await press("Start");
     await isWatching(page);
     client.emit("third");

@@ -47,7 +47,7 @@ export class Browser {
   async page(t, { expected = /^$/, ...options } = {}) {
     const context = await this._chromium.newContext({ viewport: { width: 1280, height: 800 }, ...options });
     const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(45_000);
     const problems = [];
     const note = (problem) => expected.test(problem) || problems.push(problem);
     page.on("pageerror", (error) => note(String(error)));

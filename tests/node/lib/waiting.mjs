@@ -1,7 +1,7 @@
 // Functions that wait, each with a limit and a name for the failure.
 
 /** Milliseconds. Generous, because the suite may share its machine. A successful wait never takes this long. */
-export const PATIENCE = 30_000;
+export const PATIENCE = 60_000;
 
 /** Returns `promise`, or rejects with an error that names what did not happen. */
 export async function within(promise, what, ms = PATIENCE) {

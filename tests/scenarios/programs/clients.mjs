@@ -21,7 +21,7 @@ class Client {
     this.ends = [];
     this.connects = 0;
     this.socket = io(urls[at], {
-      path, transports, auth: { name }, forceNew: true, timeout: 3000,
+      path, transports, auth: { name }, forceNew: true, timeout: 10_000,
       reconnectionDelay: 50, reconnectionDelayMax: 400,
     });
     this.socket.on("connect", () => (this.connects += 1));

@@ -33,11 +33,12 @@ let io;
 let emitting;
 let emitted = 0;
 let connections = 0;
+let joined = 0;
 const clients = [];
 
 function client(number, options) {
   const socket = connect(`http://127.0.0.1:${proxy.address().port}`, {
-    path: "/clients/socketio/hubs/app", forceNew: true, timeout: 3000, ...options,
+    path: "/clients/socketio/hubs/app", forceNew: true, timeout: 10_000, ...options,
   });
   const kept = { socket, number, got: [], fresh: 0, resumed: 0 };
   socket.on("connect", () => (socket.recovered ? (kept.resumed += 1) : (kept.fresh += 1)));
@@ -50,9 +51,11 @@ listen({
     io = new Server(createServer(), {
       connectionStateRecovery: { maxDisconnectionDuration: duration }, pingInterval: 2000, pingTimeout: 2000,
     });
-    io.on("connection", (socket) => {
+    io.on("connection", async (socket) => {
       connections += 1;
-      if (!socket.recovered) socket.join(socket.handshake.auth.room ?? "room");
+      if (socket.recovered) return;
+      await socket.join(socket.handshake.auth.room ?? "room");
+      joined += 1;
     });
     const moorage = await useMoorage(io, { ...options, quietRecovery: quiet });
     moorage.on("error", (error) => notice("problem", { message: error.message }));
@@ -83,6 +86,8 @@ listen({
     received: clients.reduce((sum, { got }) => sum + got.length, 0),
     emitted,
     connections,
+    // New sockets whose room every node knows.
+    joined,
   }),
   result: () =>
     clients.map(({ got, fresh, resumed }) => ({

@@ -75,7 +75,7 @@ if (process.env.ASK) {
 process.kill(Number(pid), process.env.SIGNAL ?? "SIGKILL");
 console.log("killed");
 if (process.env.ASK) await tell("begin");
-const end = Date.now() + 25_000;
+const end = Date.now() + 90_000;
 while (clients.some(({ got }) => got.ids.length < 2) && Date.now() < end) await sleep(20);
 await sleep(200);
 await tell("stop");

@@ -52,7 +52,7 @@ await tell("stop");
 await tell("emit");
 const { number } = await tell("counts");
 const sent = { ...JSON.parse(value), news: number, all: number };
-const end = Date.now() + 10_000;
+const end = Date.now() + 60_000;
 const late = ({ got }) => got.recovered && Object.keys(sent).some((name) => got.events[name]?.at(-1) !== sent[name]);
 while (clients.some(late) && Date.now() < end) await sleep(20);
 const inOrder = (numbers = [], last) => numbers.length === last && numbers.every((each, place) => each === place + 1);

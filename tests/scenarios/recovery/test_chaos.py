@@ -22,7 +22,7 @@ NAMESPACES = 2
 def chaos(service: MoorageProcess, mode: str) -> dict[str, Any]:
     """What the program found."""
     command = ["node", str(PROGRAM), service.connection_string, SEED, SECONDS, CLIENTS, mode]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=float(SECONDS) + 90, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=float(SECONDS) + 200, check=False)
     assert done.returncode == 0, done.stderr[-4_000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

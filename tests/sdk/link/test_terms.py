@@ -11,6 +11,7 @@ import socketio
 
 from moorage.sdk import use_moorage, use_moorage_sync
 from tests.support.app_link import AppServer
+from tests.support.python_client import PATIENCE
 from tests.support.rawhttp import clients
 from tests.support.rawws import WebSocket
 from tests.support.service import MoorageProcess
@@ -62,7 +63,9 @@ async def test_no_limit_of_its_own(threads: bool, service: MoorageProcess) -> No
         moorage = await use_moorage(sio, **where)
     try:
         async with socketio.AsyncSimpleClient() as client:
-            await client.connect(service.url, socketio_path=clients(hub), transports=["websocket"])
+            await client.connect(
+                service.url, socketio_path=clients(hub), transports=["websocket"], wait_timeout=PATIENCE
+            )
     finally:
         await (asyncio.to_thread(moorage.close) if threads else moorage.close())
 

@@ -10,6 +10,7 @@ import pytest
 import socketio
 
 from moorage.sdk import UsageError, client_access, client_token, use_moorage
+from tests.support.python_client import PATIENCE
 from tests.support.rawhttp import fetch
 from tests.support.service import MoorageProcess
 
@@ -48,7 +49,7 @@ async def test_the_app_sees_user_and_claims(closed: MoorageProcess) -> None:
     assert access["path"] == "/clients/socketio/hubs/seen"
     client = socketio.AsyncClient(reconnection=False)
     url = f"{access['endpoint']}?access_token={access['token']}"
-    await client.connect(url, socketio_path=access["path"], transports=["websocket"])
+    await client.connect(url, socketio_path=access["path"], transports=["websocket"], wait_timeout=PATIENCE)
     environ = await seen.get()
     assert environ["moorage.user_id"] == "ada"
     assert environ["moorage.claims"]["team"] == ["a", "b"]
