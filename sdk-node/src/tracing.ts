@@ -53,7 +53,7 @@ export class HandlerSpan {
     this.#context = api.trace.setSpan(parent, this.#span);
   }
 
-  /** Runs `call`, and what it causes, within the span. */
+  /** Runs `call`, and the asynchronous work that it starts, within the span. */
   run(call: () => void): void {
     if (api === undefined || this.#context === undefined) call();
     else api.context.with(this.#context, call);

@@ -16,7 +16,7 @@ const debug = createDebug("moorage:negotiate");
 const DEFAULT_MINUTES = 60;
 const PASSPORT_MINUTES = 600;
 
-/** What the token that `negotiate` makes is for. */
+/** The user and the lifetime of the token that `negotiate` makes. */
 export interface NegotiateOptions {
   /** The user of the client. Default: none. */
   userId?: string;

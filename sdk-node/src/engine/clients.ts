@@ -166,7 +166,7 @@ export class Clients {
     for (const connection of [...this.#connections.values()]) callHandler(() => connection.end(cause));
   }
 
-  /** Sends what the service keeps of sockets that may come back. */
+  /** Sends the data that the service keeps of sockets that may come back. */
   save(frames: readonly (() => Save)[]): void {
     if (!this.link.recovers) return;
     if (this.losing) {

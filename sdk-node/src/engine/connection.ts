@@ -35,7 +35,7 @@ interface Siblings {
   /** True while their session is lost. */
   readonly losing: boolean;
   forget(connection: Connection): void;
-  /** Sends what the service keeps of sockets that may come back. */
+  /** Sends the data that the service keeps of sockets that may come back. */
   save(frames: readonly (() => Save)[]): void;
 }
 
@@ -64,10 +64,10 @@ export class Connection extends EventEmitter {
   /** A packet whose attachments are still being written. */
   #parts: string[] = [];
   #missingAttachments = 0;
-  /** What arrived while socket.io handles a DISCONNECT; undefined at other times. */
+  /** Packets and calls that wait while socket.io handles a DISCONNECT; undefined at other times. */
   #deferred: Deferred | undefined;
   #drainScheduled = false;
-  /** What the service keeps of the sockets, made after their "disconnect" listeners. */
+  /** Make the frames with the data that the service keeps of the sockets, after their "disconnect" listeners. */
   readonly #saves: (() => Save)[] = [];
   #pids: string[] = [];
   #endedByService = false;
@@ -344,7 +344,7 @@ export class Connection extends EventEmitter {
     for (const data of moving?.withheld ?? []) this.write(data);
   }
 
-  /** A socket may come back. `frame` makes what the service keeps of it. */
+  /** A socket may come back. `frame` makes the frame with the data that the service keeps of it. */
   keep(frame: () => Save): void {
     this.#saves.push(frame);
   }

@@ -16,7 +16,7 @@ interface Origin {
   nodes(frame: Nodes): void;
 }
 
-/** Handles one frame. Throws what the handler throws. */
+/** Handles one frame. Throws the exception of the handler. */
 export function dispatch(frame: Numbered, from: Origin): void {
   const { handler, requests } = from;
   switch (frame.type) {

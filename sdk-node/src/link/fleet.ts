@@ -228,7 +228,7 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
     if (former !== link.view.node) this.#settle(former, old.id, [...link.untaken(old)]);
   }
 
-  /** A node is lost. The others learn what it may not have carried out: one of them goes on with its clients' sockets. */
+  /** A node is lost. The others are told which frames it may not have carried out: one of them takes over its sockets. */
   #settle(node: string, session: string, untaken: readonly Untaken[]): void {
     const frames: FromApp[] = untaken
       .filter(({ type }) => mayBeUnfinished(type))
@@ -243,13 +243,13 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
       try {
         if (link.service?.keeps === true) for (const frame of frames) link.send(frame);
       } catch (error) {
-        // The queue is full, or the link has ended: that node cannot go on with the sockets, and nothing follows what it
-        // has not got.
+        // The queue is full, or the link has ended: that node cannot take over the sockets, and gets no later frame
+        // about them.
         debug("%s is not told of a lost node: %s", link.nodeName, error);
       }
   }
 
-  /** The session of `link` is lost. If it was the home, the new home forwards what the old one had not taken. */
+  /** The session of `link` is lost. If it was the home, the new home forwards the frames that the old one had not taken. */
   #lost(link: Link, untaken: readonly Untaken[]): void {
     const wasHome = link === this.#home;
     const again = wasHome ? untaken.filter(({ type }) => mayBeAgain(type)) : [];
@@ -305,7 +305,7 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
     return link.view.name || link.view.node;
   }
 
-  /** Does what the planner says. */
+  /** Dials and drops links as the planner has decided. */
   #follow(): void {
     if (this.#closing !== undefined || this.state === "closed") return;
     const { dial, drop, gone } = this.#planner.steps();

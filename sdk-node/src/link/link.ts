@@ -21,7 +21,7 @@ const debug = createDebug("moorage:link");
 /** Default of `close`: milliseconds to wait for frames that could not be sent yet. */
 const DEFAULT_DRAIN = 1_000;
 
-/** What a link tells the fleet that it belongs to, and asks it. */
+/** The fleet that a link belongs to, as the link uses it. */
 export interface LinkOwner {
   readonly settings: Settings;
   readonly instance: string;
@@ -32,7 +32,7 @@ export interface LinkOwner {
   accepts(link: Link, node: string): boolean;
   /** There is a new session, and nothing is in its queue yet. `old`: the session that it replaces. */
   began(link: Link, old: Session | undefined): void;
-  /** What was sent while the link was down is in the new session's queue. `former`: the node of the session `old`. */
+  /** Frames that were sent while the link was down are in the new session's queue. `former`: the node of the session `old`. */
   renewed(link: Link, old: Session, former: string): void;
   /** A session is lost: its clients are to be closed. */
   clientsLost(link: Link): void;
@@ -267,7 +267,7 @@ export class Link implements ClientLink {
     this.#unresumable = false;
     const session = new Session(hello, { window, maxQueue });
     this.#session = session;
-    // What the fleet sends in a moment is in this session. It must not come a second time.
+    // `began` below makes the fleet send frames in this session. They must not be carried over a second time.
     const carriedOver = this.#carriedOver;
     this.#carriedOver = [];
     const former = this.view.node;

@@ -27,7 +27,7 @@ Values = Mapping[str, str | int | float | None]
 
 
 class Access(NamedTuple):
-    """What the options of `admin_options` say about a service."""
+    """The address and the key of a service, from the options of `admin_options`."""
 
     url: str | None = None
     key: str | None = None

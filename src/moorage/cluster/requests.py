@@ -184,7 +184,7 @@ class Requests:
         self.forget_if_over(request)
 
     def own_answers(self, request: Request) -> Answers[Any] | None:
-        """The port for the answers to this node's own part; None if nobody waits for answers."""
+        """The port for the answers to this node's own part; None if the caller takes no answers."""
         return _OwnAnswers(self, request, self._own) if request.has_answers else None
 
     def take(self, number: int, node: str, part: messages.Part) -> None:

@@ -186,7 +186,7 @@ class Router:
         nodes = self._to(command, via)
         pending = isinstance(command, JoinGroups) and self.directory.is_pending(command.hub, command.groups)
         if not nodes and not pending:
-            # An app server's own socket joins a room that has other members here: nobody else is concerned.
+            # An app server's own socket joins a room that has other members here: no other node is told.
             reply(about, self._naming_late(here) if isinstance(command, JoinGroups) else here)
             return
         request = self._begin(command, reply, about, None, via, nodes)

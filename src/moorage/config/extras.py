@@ -8,6 +8,6 @@ from moorage import __version__
 
 
 def how_to_add(extra: Literal["server", "otel"]) -> str:
-    """What a message tells somebody who lacks it."""
+    """The command that installs the extra, for messages."""
     wheel = f"dist/moorage-{__version__}-py3-none-any.whl[{extra}]"
     return f'install the wheel with the extra "{extra}": pip install "{wheel}" (docs/howto/install.md)'

@@ -1,4 +1,4 @@
-"""The load of this process: CPU, memory, and what its parts count. Each question costs a few microseconds."""
+"""The load of this process: CPU, memory, and its counters. A question costs a few microseconds."""
 
 from __future__ import annotations
 

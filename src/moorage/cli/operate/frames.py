@@ -13,7 +13,7 @@ PATHS: Final = {view: f"/api/v1/{view}" for view in VIEWS} | {"connections": "/a
 RATED: Final = {"nodes": "incarnation", "hubs": "name"}
 """Views with rates that are made from totals, and the member that tells their rows apart."""
 SORTS: Final = {"rate": "messages", "rate_in": "in", "rate_out": "out", "queued_bytes": "queued"}
-"""By what the service can choose connections, by the member of the row."""
+"""The service's names for the columns by which it can choose the busiest connections."""
 
 
 class Sample(NamedTuple):

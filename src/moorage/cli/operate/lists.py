@@ -1,4 +1,4 @@
-"""`moorage hubs`, `moorage apps` and `moorage rooms`: what there is, of the whole cluster."""
+"""`moorage hubs`, `moorage apps` and `moorage rooms`: lists of the whole cluster."""
 
 from __future__ import annotations
 

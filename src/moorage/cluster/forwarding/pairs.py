@@ -55,7 +55,7 @@ class _Pair:
         self.heard = ""
         """The other node's token."""
         self.confirmed = False
-        """True once the other node has heard this one's token. What it sent before belongs to the past."""
+        """True once the other node has heard this one's token. Its earlier messages do not count."""
         self.sent_at = now
 
     def end(self) -> None:

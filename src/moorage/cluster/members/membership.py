@@ -31,7 +31,7 @@ SILENCE: Final = MISSED * INTERVAL
 LISTEN: Final = 2 * INTERVAL
 """Seconds that a new node listens before it counts as ready."""
 MAX_NODES: Final = 2_000
-"""Maximum number of other nodes. Anybody with access to NATS can make up heartbeats."""
+"""Maximum number of other nodes. A program with access to NATS can make up heartbeats."""
 
 log: Final = logs.get("cluster")
 
@@ -97,7 +97,7 @@ class Membership:
         self._beat(now, new=True)
 
     def stop(self) -> None:
-        """Say goodbye. Nothing is sent after that, and nobody is put on the list."""
+        """Tell the other nodes that this one ends. After that, nothing is sent, and no node is added."""
         if self._started is not None:
             self._nodes.beat(Goodbye())
         self._started = None
@@ -223,7 +223,7 @@ class Membership:
         slept = now - self._ticked
         self._ticked = now
         if slept > INTERVAL:
-            # This process stood still. What the others sent meanwhile is not read yet, so it judges nobody.
+            # This process was stopped. It has not read the messages of that time, so it drops no node now.
             self._heard = {node: heard + slept for node, heard in self._heard.items()}
         for node in [node for node, heard in self._heard.items() if now - heard >= self._silence(node)]:
             self._hearing.lost(node, now)

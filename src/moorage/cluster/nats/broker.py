@@ -280,4 +280,4 @@ def _pause(attempt: int) -> float:
 
 
 def _drop(_message: bytes) -> None:
-    """Before the start and after the stop, nobody takes what arrives."""
+    """Before the start and after the stop, messages that arrive are dropped."""

@@ -83,7 +83,7 @@ class NatsConnection(asyncio.Protocol):
         self._out.append(b"%b%d\r\n%b%b\r\n" % (head, len(mark) + len(message), mark, message))
 
     def soon(self, call: Callable[[], object]) -> None:
-        """Make a call at the end of this turn. What it publishes is written together with all else."""
+        """Make a call at the end of this turn. Its messages leave together with all others of the turn."""
         self._before.append(call)
         if not self._due:
             self._schedule()

@@ -18,7 +18,7 @@ from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.recovery.moving import Awaited, Reached
 
 SECONDS: Final = 3.0
-"""Longest time to wait. Then nobody knows, and the socket is not recovered."""
+"""Longest time to wait. Then an event may be missing, so the socket is not recovered."""
 
 Done = Callable[[bool], object]
 
@@ -85,7 +85,7 @@ class Barrier:
         self._once_executed(executed, partial(self._reached, number, self._own))
 
     def remove(self, peer: str) -> None:
-        """A node is gone. What it had sent has been carried out, or never will be."""
+        """A node is gone. Its messages have been carried out, or never will be."""
         for number in tuple(self._rounds):
             self._reached(number, peer)
 

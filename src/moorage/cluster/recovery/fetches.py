@@ -83,7 +83,7 @@ class _Fetch:
         """Questions of other nodes for the same socket."""
 
     def add(self, done: Done) -> None:
-        """Somebody else waits for it, too."""
+        """A further caller waits for it, too."""
         self._done.append(done)
 
     def done(self, cause: str) -> None:
@@ -136,7 +136,7 @@ class Fetches:
         # With journals, a node that was lost before this one began has an heir, so any node may have been.
         known = fate == LOST or here or self.lost is not None
         if not known or not (peers or self.lost is not None):
-            # Without journals, what a stranger has invented costs the other nodes no message.
+            # Without journals, an invented `pid` costs the other nodes no message.
             done(fate)
             return
         self._last += 1

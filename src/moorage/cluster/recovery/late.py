@@ -35,7 +35,8 @@ from moorage.wire.recovery.journal import Heard
 from moorage.wire.recovery.late import Late, LateEnd, Wanted
 
 KEEP_SECONDS: Final = 20.0
-"""How long a node keeps what a lost one did not get. The heir asks a moment after the loss."""
+"""Seconds for which a node keeps the messages that a lost node did not get. The heir asks a moment after
+the loss."""
 KEEP_BYTES: Final = 16 * 1024 * 1024
 """Maximum bytes of what would have been sent to a lost node since it is gone."""
 WRITE_SECONDS: Final = 1.0
@@ -154,7 +155,7 @@ class LateEmits:
         """A command is sent to other nodes."""
         if isinstance(command, Send | Change):
             for node, gone in self._gone.items():
-                # What an app server had sent there itself, it hands over itself.
+                # An app server hands over its own messages to the lost node.
                 if via is None:
                     gone.add(messages.encode(Envelope(self._own, command)))
                 elif via.covered is not None and node not in via.covered:

@@ -44,7 +44,7 @@ class Sent:
         self._times: dict[tuple[str, str], float] = {}
         """The oldest first."""
         self.floor = now
-        """What was sent up to this time may be forgotten."""
+        """Emits up to this time need not be remembered."""
 
     def __len__(self) -> int:
         return len(self._times)

@@ -17,7 +17,7 @@ _LENGTH: Final = 16
 
 
 class Pids:
-    """Makes and checks them. All nodes have the same access keys. `new_id`: nobody can guess an id."""
+    """Makes and checks them. All nodes have the same keys. `new_id` makes ids that cannot be guessed."""
 
     def __init__(self, keys: AccessKeys, new_id: Callable[[], str]) -> None:
         self._keys = keys

@@ -130,7 +130,7 @@ class Incoming:
         return True
 
     def is_new(self, number: int, *, direct: bool) -> bool:
-        """False for a message that was taken or is held, and for a number that nobody can have reached."""
+        """False for a message that was taken or is held, and for a number above those of the sender."""
         stream = self._direct if direct else self._all
         if number < stream.next or number in stream.held:
             return False

@@ -67,7 +67,7 @@ class Kept:
 
 
 class LastSent:
-    """What was sent lately to a node that is gone: the messages to all, and those to that node."""
+    """The latest messages to a node that is gone: those to all nodes, and those to that node."""
 
     def __init__(self, direct: Kept, to_all: Kept, *, start: int) -> None:
         self._direct, self._first_direct = tuple(direct.frames), direct.first

@@ -138,7 +138,7 @@ class Streams:
         self._incoming[node.encode()] = Incoming(node)
 
     def remove(self, node: str) -> LastSent:
-        """This node is gone. Returns what was sent to it lately."""
+        """This node is gone. Returns the latest messages to it."""
         direct = self._direct.pop(node)
         self._kept_bytes -= direct.size
         self._since_all.pop(node, None)

@@ -1,6 +1,6 @@
-"""Traces of the whole cluster. The node at which somebody watches asks all nodes to watch and repeats that: a
-new node hears of it within `RENEW_SECONDS`, and a node that hears nothing for `LEASE_SECONDS` stops. What a
-node has seen leaves in batches, a few times a second."""
+"""Traces of the whole cluster. The node at which a trace was started asks all nodes to watch, and repeats that:
+a new node hears of it within `RENEW_SECONDS`, and a node that hears nothing for `LEASE_SECONDS` stops. The events
+of a node leave in batches, a few times a second."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Network(Protocol):
 
 
 class _Own:
-    """A watch that somebody asked for at this node."""
+    """A watch that was asked for at this node."""
 
     def __init__(self, scope: Scope, take: Take) -> None:
         self.scope = scope
@@ -96,7 +96,7 @@ class Traces:
             self._nodes.tell_all(Unwatch(watch_id))
 
     def tick(self, now: float) -> None:
-        """Hand on what was seen, and look at the leases."""
+        """Pass on the events, and check the leases."""
         if not self._own and not self._foreign:
             return
         self._tracer.tick()
@@ -119,7 +119,7 @@ class Traces:
             own.take(self._batch(watch_id, taken, taken.events, taken.dropped))
 
     def _report(self, watch_id: str, foreign: _Foreign, budget: int) -> int:
-        """Send what was seen for another node. Returns how many bytes are left."""
+        """Send the events of another node's watch. Returns how many bytes are left."""
         taken = self._tracer.take(watch_id)
         if not _is_news(taken, foreign):
             return budget

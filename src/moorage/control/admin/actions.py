@@ -50,7 +50,7 @@ class Body(Protocol):
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """What all bodies have."""
+    """The fields that all bodies have."""
 
     hub: Hub
     namespace: Namespace = "/"

@@ -1,4 +1,4 @@
-"""What the Admin UI asks of the cluster."""
+"""The questions of the Admin UI to the cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a trace has seen to the events of the Admin UI."""
+"""Turns the events of a trace into those of the Admin UI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator asks for in the Admin UI, as commands."""
+"""Turns an operator's orders in the Admin UI into commands."""
 
 from __future__ import annotations
 

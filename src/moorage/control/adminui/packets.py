@@ -17,7 +17,7 @@ MAX_TEXT: Final = 8 * 1_024
 
 
 class Login(NamedTuple):
-    """A CONNECT, with what the UI's form holds; "" for what is not there. The username has no meaning."""
+    """A CONNECT with the fields of the UI's form; a missing field is "". The username has no meaning."""
 
     namespace: str
     password: str
@@ -39,7 +39,7 @@ class Goodbye(NamedTuple):
 
 
 def received(packet: bytes) -> Login | Order | Goodbye | None:
-    """What the UI has sent: None for packets that need no answer."""
+    """A packet of the UI; None for packets that need no answer."""
     try:
         header = parse_header(packet)
     except PeerError:

@@ -64,7 +64,7 @@ class Viewer:
         self._watch = ""
         self._new: list[New] = []
         self._held: list[Traced] | None = []
-        """What was seen before the UI has got all sockets."""
+        """Events of the trace from before the UI had got all sockets."""
         self._sockets: dict[tuple[str, str], str] = {}
         """The connections of the sockets that the UI knows, by namespace and id."""
         self._totals: dict[str, dict[str, int]] = {}

@@ -1,4 +1,4 @@
-"""What a request for a trace asks for."""
+"""Reads the query of a request for a trace."""
 
 from __future__ import annotations
 

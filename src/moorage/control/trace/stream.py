@@ -1,5 +1,5 @@
-"""One stream. What its reader does not read in time is dropped and counted: a trace never waits, and never
-keeps more than a bound."""
+"""One stream. Events that its reader does not read in time are dropped and counted: a trace never waits, and
+never keeps more than a bound."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stream:
         self._end: PeerError | None = None
         self._changed = asyncio.Event()
         self._followed: dict[str, tuple[int, bool]] = {}
-        """What was last sent for each node: the number of connections, and whether more match."""
+        """The last message about each node: the number of connections, and whether more match."""
 
     def take(self, traced: Traced) -> None:
         """What one node has seen."""

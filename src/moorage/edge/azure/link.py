@@ -252,7 +252,7 @@ class AzureSocket(LinkSocket):
     def _close(self, reason: Reason) -> None:
         self._end(reason)
         if reason is LINK_SLOW:
-            # A close frame would wait behind what the app server does not read, and its clients with it.
+            # A close frame would wait behind data that is not read, and so would the clients.
             self.abort()
         else:
             self._send_close(self._sweep, reason)
