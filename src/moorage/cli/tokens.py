@@ -14,6 +14,8 @@ from moorage.cli.options import ALL_ADDRESSES, config_option, flags, local_url
 if TYPE_CHECKING:
     from moorage.config.model import Config
 
+TWO_KEYS = "--connection-string already has a key: omit --access-key and -c"
+
 
 @click.group()
 def token() -> None:
@@ -58,7 +60,7 @@ def token_create(
     from moorage.config import load
 
     if connection_string and (access_key or path):
-        raise click.UsageError("--connection-string already has a key: omit --access-key and -c")
+        raise click.UsageError(TWO_KEYS)
     given = {"keys.primary": access_key, "auth.token_ttl": ttl, "server.public_endpoint": endpoint}
     if connection_string:
         given |= _from_string(connection_string, endpoint)
@@ -88,6 +90,7 @@ def token_create(
 @click.option(
     "--access-key", metavar="KEY", help="Key to check it with.  [default: those of the configuration]"
 )
+@click.option("--connection-string", metavar="STRING", help="Endpoint and key in one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @config_option
 def token_check(
@@ -96,13 +99,14 @@ def token_check(
     hub: str | None,
     endpoint: str | None,
     access_key: str | None,
+    connection_string: str | None,
     as_json: bool,
     path: str | None,
 ) -> None:
     """Say whether the service would accept a token, and if not, why and what to do.
 
-    TOKEN may be - for standard input. No service is asked: with -c or --access-key the signature is checked
-    with the same code. The exit code is 3 if the token would be refused.
+    TOKEN may be - for standard input. No service is asked: with a key the signature is checked with the same
+    code. The exit code is 3 if the token would be refused.
     """
     import sys
     import time
@@ -111,7 +115,12 @@ def token_check(
     from moorage.cli.doctor.findings import FAILED, document, failed, lines
     from moorage.config import load
 
-    settings = load.load(path, os.environ, flags((), {"keys.primary": access_key}))
+    if connection_string and (access_key or path):
+        raise click.UsageError(TWO_KEYS)
+    values = {"keys.primary": access_key}
+    if connection_string:
+        values |= _from_string(connection_string, endpoint)
+    settings = load.load(path, os.environ, flags((), values))
     text = (sys.stdin.read() if given == "-" else given).strip()
     base = endpoint or settings.server.public_endpoint
     found = list(doctor.findings(text, settings, now=time.time(), hub=hub, base=base))

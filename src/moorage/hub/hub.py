@@ -134,7 +134,7 @@ class Connection(Client):
     """A client of this node. It has slots because the memory of idle connections is the largest cost of the
     service; a `__dict__` would be added for this object and each of its parts."""
 
-    __slots__ = ("groups", "listed", "opened_at", "outbox", "session", "tracks")
+    __slots__ = ("groups", "listed", "note", "opened_at", "outbox", "session", "tracks")
 
     def __init__(
         self,
@@ -151,6 +151,8 @@ class Connection(Client):
         self.session = EngineSession(limits.max_payload, limits.max_attachments, limits.max_namespaces)
         self.outbox = Outbox(self, flusher)
         self.groups: set[str] = set()
+        self.note = ""
+        """What explains its end, for operators."""
         self.opened_at = now
         self.listed: Found | None = None
         """The socket that was fetched last. Cleared when the connection's groups change."""

@@ -4,20 +4,20 @@ processor's caches and takes several times as long."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from moorage import logs
 from moorage.otel.settings import Batching
 
 TOGETHER: Final = 16
 """Spans that are encoded between two offers to the event loop, which would otherwise wait up to 5 ms for its
 turn."""
 
-log: Final = logs.get("otel")
+log: Final = logging.getLogger("moorage.otel")
 
 
 class Finished(Protocol):
@@ -71,7 +71,7 @@ class Batches:
                     log.error("a batch of spans was not sent", exc_info=error)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
-                log.warning("spans dropped", spans=dropped, fix="OTEL_BSP_MAX_QUEUE_SIZE, or sample less")
+                log.warning("%d spans dropped: raise OTEL_BSP_MAX_QUEUE_SIZE, or sample less", dropped)
 
     def _next(self) -> list[bytes]:
         made: list[bytes] = []

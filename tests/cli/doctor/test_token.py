@@ -172,6 +172,20 @@ def test_no_token_without_one_key(given: tuple[str, ...], env: dict[str, str], w
     assert KEY not in done.output
 
 
+def test_a_connection_string_has_the_key() -> None:
+    audience = "https://live.example.org:8443/clients/socketio/hubs/chat"
+    text = token(aud=audience, exp=int(time.time()) + 3600, iat=int(time.time()))
+    done = CliRunner().invoke(app, ["token", "check", text, "--connection-string", STRING])
+    assert done.exit_code == 0, done.output
+    other = STRING.replace(KEY, "o" * 32)
+    done = CliRunner().invoke(app, ["token", "check", text, "--connection-string", other])
+    assert done.exit_code == 3
+    assert "another key" in done.output
+    done = CliRunner().invoke(app, ["token", "check", text, "--connection-string", STRING, "-c", "x.yaml"])
+    assert done.exit_code == 2
+    assert "omit --access-key and -c" in " ".join(done.output.split())
+
+
 def test_a_token_from_standard_input() -> None:
     made = run("token", "create", "--hub", "chat", "--access-key", KEY, "--endpoint", "http://x").stdout
     done = CliRunner().invoke(app, ["token", "check", "-", "--access-key", KEY], input=made)

@@ -36,6 +36,8 @@ PIECE: Final = 250
 LONG: Final = 2 * PIECE
 """Bytes up to which no payload `is_long`. Callers compare first, because nearly all payloads are short."""
 _NOT_PLAIN: Final = (*SPECIAL, b"b")
+EXPELLED: Final = "the app had disconnected its last socket"
+"""Detail of the end of a connection."""
 
 
 class SpecialDelivery(Delivery):
@@ -219,6 +221,7 @@ def _connected(clients: Clients, connection: Connection, packet: Encoded, header
             # What the app server still sends to the former socket must not reach the new one.
             rooms.leave(connection, room_group(header.namespace, before))
         peer.connected(header.namespace, sid)
+        connection.note = ""
         rooms.join(connection, namespace_group(header.namespace))
         rooms.join(connection, room_group(header.namespace, sid), private=True)
         if clients.cluster is not None:
@@ -278,7 +281,11 @@ def expel(clients: Clients, connection: Connection, namespace: str, *, close: bo
 
 
 def _leave(clients: Clients, connection: Connection, namespace: str) -> bytes:
-    connection.session.peer.left(namespace)
+    peer = connection.session.peer
+    peer.left(namespace)
+    if not any(peer.namespaces.values()):
+        # Stock clients close the connection then, which looks as if they had wanted to.
+        connection.note = EXPELLED
     clients.leave_namespace(connection, namespace, was_connected=True)
     plain = socketio.disconnect_packet(namespace)
     _push(clients, connection, Encoded(plain))

@@ -314,12 +314,11 @@ class Clients:
         connection.server.clients.discard(connection)
         self.connections -= 1
         self.heartbeats.remove(connection)
-        queued, sink = outbox.size, outbox.sink
-        rest = outbox.drop()
+        queued, sink, rest = outbox.size, outbox.sink, outbox.drop()
         if not quiet:
             connection.server.link.closed(connection, reason)
-        age = self.clock() - connection.opened_at
-        self.observer.closed(connection, reason, who=who, detail=detail, age=age, queued=queued)
+        age, told = self.clock() - connection.opened_at, detail or connection.note
+        self.observer.closed(connection, reason, who=who, detail=told, age=age, queued=queued)
         self._forget_if_empty(hub)
         if sink is not None:
             sink.close(reason, rest)
