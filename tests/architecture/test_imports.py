@@ -33,7 +33,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "hub": frozenset({"wire", "engine"}),
     **dict.fromkeys(LEAVES, frozenset({"wire"})),
     **dict.fromkeys(BRACES, PURE | LEAVES),
-    "otel": frozenset({"wire", "metrics"}),
+    "otel": frozenset({"wire", "metrics", "logs"}),
     "sdk": frozenset({"wire"}),
     "config": LOWER,
     "app": LOWER | {"config", "otel"},

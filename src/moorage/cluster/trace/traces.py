@@ -1,5 +1,5 @@
-"""Traces of the whole cluster. The node at which a trace was started asks all nodes to watch, and repeats that:
-a new node hears of it within `RENEW_SECONDS`, and a node that hears nothing for `LEASE_SECONDS` stops. The events
+"""Traces of the whole cluster. The node at which a trace was started asks all nodes to watch, and repeats it:
+a new node starts within `RENEW_SECONDS`, and a node that hears nothing for `LEASE_SECONDS` stops. The events
 of a node leave in batches, a few times a second."""
 
 from __future__ import annotations
