@@ -6,11 +6,10 @@ import pytest
 
 from moorage.hub.commands import execute
 from moorage.hub.journal import scribe
-from moorage.hub.journal.estate import SEEN_SECONDS
 from moorage.hub.journal.pages import Pages
 from moorage.hub.journal.scribe import REPEAT_SECONDS
 from moorage.hub.recovery.causes import DROPPED
-from moorage.hub.recovery.moves import Expected, Gifts, Given
+from moorage.hub.recovery.moves import SEEN_SECONDS, Expected, Gifts, Given
 from moorage.hub.turns import finished
 from moorage.wire.commands import Invoke, LeaveGroups, Selection, Send
 from moorage.wire.groups import room_group
