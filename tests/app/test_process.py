@@ -173,3 +173,27 @@ def test_an_unknown_setting_stops_the_start(config_file: Path) -> None:
     assert "limits.max_payload" in line
     assert refused.wait_exit() == 1
     refused.kill()
+
+
+EXAMINED = """
+import gc
+from moorage.app.process import settle_heap
+
+settle_heap()
+examined = []
+gc.callbacks.append(
+    lambda phase, info: phase == "start"
+    and examined.append(sum(len(gc.get_objects(g)) for g in range(info["generation"] + 1)))
+)
+kept = [[] for _ in range(1_000_000)]
+print(max(examined))
+"""
+
+
+@pytest.mark.repair(9)
+def test_the_garbage_collector_does_not_hold_the_loop_while_many_clients_come() -> None:
+    """A million new objects that stay, as 20,000 clients have: no collection examines many of them."""
+    output = subprocess.run(
+        [sys.executable, "-c", EXAMINED], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert 0 < int(output) < 100_000

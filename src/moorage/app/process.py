@@ -18,7 +18,10 @@ from moorage.app.start import RUN_DIR, Read, Reloading, StopSignals, cannot_list
 from moorage.config.model import Config
 from moorage.wire.errors import UsageError
 
-GC_THRESHOLDS: Final = (20_000, 20, 50)
+GC_THRESHOLDS: Final = (10_000, 3, 600)
+"""A collection of the two young generations examines at most 40,000 objects, which takes some 15 ms. With
+400,000, the objects of 8,000 new clients, it held the event loop for 0.13 s. Each object is examined twice in
+both cases, so this costs no more. A full collection is due after 20 million new objects."""
 WATCH_SECONDS: Final = 0.05
 """Seconds between two checks of a node that is not ready."""
 

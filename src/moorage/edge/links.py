@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from email.utils import formatdate
@@ -70,7 +69,6 @@ class LinkAcceptor:
         self._readers: dict[AzureServer, Reader] = {}
         self._refusals = Quota(rate=1.0, burst=20.0)
         """Limits the log lines about refused links."""
-        loop = asyncio.get_running_loop()
         self._moorage = Sessions(
             node,
             metrics,
@@ -79,7 +77,7 @@ class LinkAcceptor:
             node_id=relay.own,
             clock=clock,
             wall_clock=wall_clock,
-            later=loop.call_soon,
+            later=node.flushes.add,
         )
 
     def trace(self, spans: Spans) -> None:
@@ -226,7 +224,6 @@ class LinkAcceptor:
         known = self._servers.get((hub.name, server_id))
         if known is not None and hub.servers.get(server_id) is known.app:
             return known
-        loop = asyncio.get_running_loop()
         other = hub.servers.get(server_id)
         if other is not None and other.dialect != "azure":
             if other.up:
@@ -239,7 +236,7 @@ class LinkAcceptor:
             self._settings,
             hub,
             server_id,
-            later=lambda: loop.call_soon(server.flush),
+            later=lambda: self.node.flushes.add(server.flush),
             first_ack=secrets.randbelow(2**30) + 1,
         )
         self._servers[hub.name, server_id] = server

@@ -11,6 +11,7 @@ from weakref import WeakSet
 from moorage.hub.commands import asking, execute
 from moorage.hub.commands.deliver import LONG, deliver_to_one, delivering_to_one, is_long
 from moorage.hub.connections.clients import Clients
+from moorage.hub.flushes import Flushes
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.journal.journal import Store
 from moorage.hub.journal.keeping import Keeping
@@ -40,6 +41,7 @@ class Node(Clients):
         """Set if recoverable sockets are to survive the loss of this node (`keep`)."""
         self._large: WeakSet[Job[None]] = WeakSet()
         """Commands that are carried out in steps."""
+        self.flushes = Flushes(self.later, self._flush_clients, self.guard)
         self.handlers = dict(execute.HANDLERS)
         """What carries out each type of command. A trace puts its own in the place of some."""
         self.askers = dict(asking.HANDLERS)
@@ -57,6 +59,10 @@ class Node(Clients):
         )
         self.claims.session_changed = self.keeping.session_changed
         return self.keeping
+
+    def _flush_clients(self) -> None:
+        if self.flusher.pending:
+            self.flusher.run()
 
     def tick(self, now: float) -> None:
         """`Clients.tick`."""

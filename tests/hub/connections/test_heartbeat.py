@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from moorage.engine.upgrade import State
 from moorage.hub.connections.heartbeat import GRAIN_MS, LOOK_SECONDS
 from moorage.hub.hub import LINK, Connection
 from moorage.hub.outbox import SLICE
+from moorage.hub.turns import AT_ONCE
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import TRANSPORT_LOST
 from tests.hub.fakes import PollingSink, RecordingOpening, RecordingPeer, World, heard, sink_of
@@ -354,3 +357,19 @@ def test_a_client_whose_end_failed_is_not_pinged() -> None:
     stage.after(100.0)
     assert heard(client) == []
     assert stage.faults == []
+
+
+@pytest.mark.repair(9)
+def test_many_clients_that_are_lost_together_end_a_few_at_a_time() -> None:
+    """A network that fails takes thousands of clients with it, whose deadlines may be the same."""
+    stage = Stage(interval=1.0, timeout=0.5)
+    for _ in range(3 * AT_ONCE):
+        stage.client()
+    ended = [0]
+    while ended[-1] < 3 * AT_ONCE:
+        stage.now = max(stage.now + FINE, min(stage.wake, stage.now + STEP))
+        stage.node.tick(stage.now)
+        ended.append(len(stage.ends()))
+    steps = [after - before for before, after in pairwise(ended) if after > before]
+    assert steps == [AT_ONCE] * 3
+    assert set(stage.ends()) == {"ping-timeout"}

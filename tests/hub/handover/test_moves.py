@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from moorage.hub.handover import moves
 from moorage.hub.handover.move import Move
 from moorage.hub.handover.moves import IN_FLIGHT
 from moorage.hub.handover.sockets import Left, Made
@@ -175,6 +176,26 @@ def test_a_client_does_not_wait_longer_than_the_setting_says() -> None:
     assert names(moving.one.take()) == ["freeze", "released"]
     moving.after(1)
     assert moving.world.node.handovers.counts["gone"] == 1
+
+
+@pytest.mark.repair(9)
+def test_many_clients_that_have_waited_too_long_end_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moves, "ENDED_AT_ONCE", 2)
+    moving = Moving(second=False)
+    world = moving.world
+    world.node.handovers.hold = 5.0
+    for _ in range(4):
+        world.client()
+    moving.hand_over()
+    moving.one.take()
+    for client in tuple(moving.one.app.clients):
+        left(client)
+    world.now += 6
+    ended = []
+    for _ in range(4):
+        world.node.tick(world.now)
+        ended.append(len(world.logged))
+    assert ended == [2, 4, 5, 5]
 
 
 def test_a_client_that_leaves_while_it_waits_leaves_the_app_server_that_comes() -> None:

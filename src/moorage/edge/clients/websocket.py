@@ -18,6 +18,7 @@ from moorage.edge.sockets import Socket, Sweep, reason_of
 from moorage.edge.unconfirmed import unconfirmed
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connections.bursts import BURST
+from moorage.hub.flushes import PACKETS
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
 from moorage.hub.ports import RefusedError
@@ -98,6 +99,8 @@ class ClientSocket(Socket):
             if size > MAX_READ:
                 self._large(frame)
             acceptor.node.receive(self._connection, data)
+            if not metrics.received_websocket % PACKETS:
+                acceptor.node.flushes.now()
         else:
             try:
                 self._unusual(frame, kind)

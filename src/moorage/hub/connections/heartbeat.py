@@ -16,6 +16,7 @@ from moorage.hub.connections.fanout import Delivery
 from moorage.hub.hub import ANSWERED, DOUBTED, WAITING, Client, Connection, Heartbeat, Hub
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Faults
+from moorage.hub.turns import AT_ONCE
 from moorage.wire.handshake import OpenInfo
 
 GRAIN_MS: Final = 10
@@ -50,6 +51,9 @@ class Heartbeats:
         self._armed = _NEVER
         """The slot of the last call of `wake_at`."""
         self._ticked = now
+        self._may_end = AT_ONCE
+        """Number of connections that this tick may still close. The network between the service and
+        thousands of clients may fail at once."""
 
     def add(self, connection: Connection, terms: OpenInfo, now: float) -> None:
         """A session is open. Its first ping is due after one interval."""
@@ -99,6 +103,7 @@ class Heartbeats:
 
     def _look_at(self, due: list[Heartbeat], now: float, *, stalled: bool) -> None:
         pinged: dict[Hub, list[Connection]] = {}
+        self._may_end = AT_ONCE
         for heartbeat in due:
             connection = heartbeat.owner
             try:
@@ -140,8 +145,11 @@ class Heartbeats:
             # The loop may have been busy when the pong arrived. It reads all sockets before the next tick.
             heartbeat.state = DOUBTED
             self._put(heartbeat, int(now * 1000) + 2)
-        else:
+        elif self._may_end:
+            self._may_end -= 1
             self._lost(connection)
+        else:
+            self._put(heartbeat, int(now * 1000) + 2)
 
     def is_overdue(self, connection: Connection, now: float) -> bool:
         """True if the next ticks will close the connection, unless its pong arrives."""
