@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -28,8 +28,9 @@ UNMEASURED = ("alone", "browser", "node", "slow")
 TELLING = ("hypothesis", *(f"mark.{name}" for name in UNMEASURED))
 """One of these words is in each file of a mirrored folder that has tests that are not measured."""
 
-FIRST = ("scenarios", "integration", "workers", "conformance", "examples", "cli", "bench", "sdk")
-"""Folders with long files. They come first: while a long file ends, the other workers do the short ones."""
+FIRST = ("bench", "scenarios", "integration", "workers", "conformance", "examples", "cli", "sdk")
+"""Folders with long files. They come first: while a long file ends, the other workers do the short ones. The
+tests of the benchmarks mostly wait, so they run beside tests that need the processors."""
 
 WHOLE = ("app", "cli", "edge", "workers")
 """Folders whose tests also measure the processes that they start: nothing else runs all of these parts.
@@ -106,9 +107,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
-def pytest_collection_finish() -> None:
-    """Some tests collect garbage. The collector need not look each time at all that pytest has made."""
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What pytest makes here stays. The collector of garbage need not look at it, now or in a test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,8 @@ async def test_the_commands() -> None:
         audience = f"{service.url}/clients/socketio/hubs/app"
         token = sign(AccessKeys(service.key), audience, time.time(), 60, user="ada")
         client = socketio.AsyncClient(reconnection=False)
+        gone = asyncio.Event()
+        client.on("disconnect", lambda reason: gone.set())
         path = "/clients/socketio/hubs/app"
         await client.connect(f"{service.url}?access_token={token}", socketio_path=path, wait_timeout=PATIENCE)
         (row,) = (await asyncio.to_thread(run, service, connected))["connections"]
@@ -45,7 +47,8 @@ async def test_the_commands() -> None:
         one = await asyncio.to_thread(run, service, f'ask "connections/{row["id"]}"')
         assert one["id"] == row["id"]
         assert (await asyncio.to_thread(run, service, close))["connections"] == 1
-        await client.wait()
+        # `client.wait` may take another 30 s: it waits for a task that waits for something to send.
+        await gone.wait()
         (end,) = (await asyncio.to_thread(run, service, ended))["disconnects"]
         assert (end["id"], end["reason"], end["detail"]) == (row["id"], "api-closed", "stale session")
         history = await asyncio.to_thread(run, service, everybody)
