@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from moorage.cluster.recovery.lost_nodes import LostNodes, StoreError, heir_of
+from moorage.hub.journal.heirs import HAND_OVER_SECONDS
 from tests.hub.fakes import HUB
 from tests.hub.journal.loss import INSTANCE, Keeper
 from tests.hub.recovery.stage import ROOT
@@ -114,3 +115,15 @@ async def test_a_restart() -> None:
     heir.journals.pages = {"a": lost.pages, "b": []}
     assert await heir.lost.restart() == ["a", "b"]
     assert heir.heirs.waits("a")
+
+
+async def test_an_app_server_that_does_not_hand_over(caplog: pytest.LogCaptureFixture) -> None:
+    """Such as one that has no session at the heir, in a cluster with more nodes than it covers."""
+    lost, heir = Keeper(), Heir()
+    lost.client()
+    heir.journals.pages["lost"] = lost.pages
+    heir.lost.remove("lost")
+    await heir.read()
+    heir.tick(HAND_OVER_SECONDS + 0.1)
+    assert not heir.heirs.waits("lost")
+    assert "an app server has not handed over in time" in caplog.text

@@ -142,12 +142,15 @@ def test_clients_wait_until_all_have_handed_over(lost: Keeper, heir: Keeper) -> 
 
 def test_an_app_server_that_hands_nothing_over_in_time(lost: Keeper, heir: Keeper) -> None:
     """It has sent something that is missing."""
+    told: list[tuple[str, str, int]] = []
+    heir.heirs.forsaken = lambda *what: told.append(what)
     client = lost.client()
     heir.inherit(lost, settle=False)
     heir.tick(HAND_OVER_SECONDS - 0.1)
     assert heir.heirs.waits("lost")
     heir.tick(0.2)
     assert not heir.heirs.waits("lost")
+    assert told == [("lost", HUB, 1)]
     moves(client, heir, answer=False)
     assert refused(heir) == {"unknown": 1}
 

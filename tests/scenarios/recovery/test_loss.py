@@ -66,11 +66,25 @@ def test_clients_of_a_killed_node_are_resumed_at_another_one(tmp_path: Path, kin
         check(done.stdout, done.stderr, second)
 
 
-@pytest.mark.parametrize(("kind", "sign", "apps"), [("node", "SIGKILL", "2"), ("aio", "SIGTERM", "1")])
+@pytest.mark.parametrize(
+    ("kind", "sign", "apps", "away"),
+    [
+        ("node", "SIGKILL", "2", 0.0),
+        ("aio", "SIGTERM", "1", 0.0),
+        *((kind, "SIGKILL", "1", 3.5) for kind in ("node", "aio", "threads")),
+    ],
+)
 def test_clients_of_a_single_node_are_resumed_after_its_restart(
-    tmp_path: Path, kind: str, sign: str, apps: str
+    tmp_path: Path, kind: str, sign: str, apps: str, away: float
 ) -> None:
-    flags = (f"--port={free_port()}", "--set=recovery.store=file", f"--set=recovery.folder={tmp_path}")
+    """Also if it was away for longer than `links.grace`: app servers keep their sockets."""
+    grace = "1s" if away else "5s"
+    flags = (
+        f"--port={free_port()}",
+        "--set=recovery.store=file",
+        f"--set=recovery.folder={tmp_path}",
+        f"--set=links.grace={grace}",
+    )
     with MoorageProcess(*flags, "--set=shutdown.lb_wait=0") as first:
         command = ["node", str(HERE / "loss.mjs"), first.url, str(first.pid), first.url, str(CLIENTS)]
         command += app_server(kind, first.connection_string, "")
@@ -81,6 +95,7 @@ def test_clients_of_a_single_node_are_resumed_after_its_restart(
             assert program.stdout is not None
             assert program.stdout.readline() == "killed\n"
             first.wait_exit()
+            time.sleep(away)  # the time is what is tested
             with MoorageProcess(*flags, key=first.key) as second:
                 output, errors = program.communicate(timeout=150)
                 check(output, errors, second)

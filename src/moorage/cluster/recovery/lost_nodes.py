@@ -58,6 +58,7 @@ class LostNodes:
         self._recent: dict[str, float] = {}
         """Nodes that were lost a moment ago, and when."""
         heirs.is_alive = lambda node: node in peers()
+        heirs.forsaken = _forsaken
 
     def remove(self, node: str) -> None:
         """A node is gone."""
@@ -109,3 +110,12 @@ class LostNodes:
         except PeerError as error:
             log.error("the sockets of a lost node cannot be recovered", node=node, reason=str(error))
             self.heirs.give_up(node, unread=True)
+
+
+def _forsaken(node: str, hub: str, sockets: int) -> None:
+    log.warning(
+        "the sockets of a lost node end, because an app server has not handed over in time",
+        lost=node,
+        hub=hub,
+        sockets=sockets,
+    )

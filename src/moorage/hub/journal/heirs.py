@@ -16,18 +16,15 @@ from typing import Final
 
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.journal.estate import HubEstate, written_once_more
-from moorage.hub.journal.inherited import Inherited
 from moorage.hub.journal.latecomers import LATE_SECONDS, Latecomers, Missed
 from moorage.hub.journal.pages import Pages
+from moorage.hub.journal.share import Share
 from moorage.hub.recovery.commands import Change
 from moorage.hub.recovery.sockets.state import Recovery
-from moorage.hub.recovery.sockets.track import Track
 from moorage.hub.settings import RecoverySettings
 from moorage.hub.turns import Job
 from moorage.wire.commands import (
     CloseConnections,
-    JoinGroups,
-    LeaveGroups,
     LeaveNamespace,
     Selection,
     Send,
@@ -48,111 +45,6 @@ REMEMBERED: Final = 1_000
 
 Heard = Mapping[str, tuple[int, int]]
 """How far the lost node had carried out the messages of others (`wire.recovery.journal.Heard`)."""
-SocketTrack = Track[Connection]
-
-
-class _Named:
-    """An app server of the lost node."""
-
-    def __init__(self, server_id: str) -> None:
-        self.id = server_id
-
-
-class _Sockets:
-    """The sockets of one hub."""
-
-    def __init__(self, hub: Hub, recovery: Recovery[Connection], estate: HubEstate) -> None:
-        self.hub = hub
-        self.estate = estate
-        self.owing = set(estate.instances)
-        """App servers that have not handed over."""
-        self._late: set[str] = set()
-        """App servers that are gone, or still away, and that the sockets do not wait for any more."""
-        self._appeared: set[str] = set()
-        self._recovery = recovery
-        self._begun = recovery.log.position
-        self._tracks: dict[str, SocketTrack] = {}
-        most = recovery.log.settings.recovery_session_events
-        for old in estate.recovery.everyone():
-            if old.carried is not None and not old.carried.is_known:
-                # What its client lacks is in the log of a node that was lost before.
-                continue
-            here = recovery.find(old.pid)
-            if here is not None:
-                if not (isinstance(here.carried, Inherited) and not here.live_since):
-                    # It has come from the lost node, which did not store that.
-                    continue
-                # From when the node was held for lost, and was not.
-                recovery.end(here)
-            recovery.give_away(old.pid)
-            if old.pid in recovery.away.connections:
-                # It is just coming from another node.
-                continue
-            track: SocketTrack = Track(
-                old.pid, old.namespace, old.sid, connection_id=old.id, user_id=old.user_id
-            )
-            track.server, track.lasts, track.data = _Named(old.server.id), old.lasts, old.data
-            recovery.expect(track, tuple(old.groups), most)
-            assert track.carried is not None
-            track.carried = Inherited(track.carried, estate, old.pid, track.unacked)
-            self._tracks[old.pid] = track
-
-    def __len__(self) -> int:
-        return len(self._tracks)
-
-    def carry_out(self, command: Send | Change) -> None:
-        """A command that the lost node may not have carried out."""
-        selected = self.estate.submit(command)
-        if isinstance(command, JoinGroups | LeaveGroups):
-            for pid in selected:
-                track, groups = self._tracks[pid], command.groups
-                if groups is None:
-                    groups = tuple(track.groups - {track.prefix, track.private})
-                for group in groups:
-                    self._recovery.change_parked(track, group, joined=isinstance(command, JoinGroups))
-        elif selected:
-            for pid in [pid for pid in self._tracks if not self.estate.has(pid)]:
-                self._drop(pid)
-
-    def _drop(self, pid: str) -> None:
-        self._recovery.abandon(self._tracks.pop(pid))
-
-    def appears(self, instance: str) -> bool:
-        """An app server has a session at this node. True if the sockets have waited for it."""
-        is_new = instance in self.owing and instance not in self._appeared
-        self._appeared.add(instance)
-        return is_new
-
-    def may_hand_over(self, instance: str) -> bool:
-        """True if an app server is there, at this node or at another one."""
-        return any([server.instance == instance for server in self.hub.servers.serving()])
-
-    def without(self, instances: Collection[str]) -> None:
-        """Some app servers are gone, or still away: clients come back without them."""
-        self._late.update(self.owing.intersection(instances))
-        self.owing.difference_update(instances)
-
-    def latecomers(self) -> Latecomers | None:
-        """Those app servers, if what they may hand over is of interest."""
-        if not self._late or not self._tracks:
-            return None
-        return Latecomers(self.hub, self.estate, self._late, self._tracks, begun=self._begun)
-
-    def open(self) -> None:
-        """Clients can come back."""
-        self.estate.meet(self._recovery.log.identities(self._begun))
-        for track in self._tracks.values():
-            self._recovery.arrived(track)
-
-    def drop(self, pid: str) -> None:
-        """A socket comes from another node."""
-        if pid in self._tracks:
-            self._drop(pid)
-
-    def close(self) -> None:
-        """Clients cannot come back."""
-        for pid in tuple(self._tracks):
-            self._drop(pid)
 
 
 class _Lost:
@@ -169,7 +61,7 @@ class _Lost:
         """Nodes that have not told all that they had sent to the lost one, perhaps this one among them."""
         self.lacks = False
         """True if a node cannot tell it."""
-        self.hubs: dict[str, _Sockets] = {}
+        self.hubs: dict[str, Share] = {}
         self.without_hub: list[HubEstate] = []
         """Of hubs that do not exist here yet, because their app servers have no session yet."""
         self.late: dict[str, Latecomers] = {}
@@ -197,6 +89,9 @@ class Heirs:
         """Asks all nodes for what they had sent to the lost one, and calls `told` for each. Returns them."""
         self._held: dict[str, dict[Callable[[], object], None]] = {}
         """App servers that have something for a node, before it is known whether this one is its heir."""
+        self.forsaken: Callable[[str, str, int], object] = lambda node, hub, sockets: None
+        """Called with a lost node, a hub, and the number of its sockets that nobody can come back to, because
+        an app server that is there has not handed over."""
         self.missed: Missed = lambda hub, pids, lanes: None
         """Ends sockets that lack something."""
         self.unread = 0
@@ -239,7 +134,7 @@ class Heirs:
         for estate in tuple(lost.without_hub):
             if estate.hub.casefold() == hub.name.casefold():
                 lost.without_hub.remove(estate)
-                lost.hubs[hub.name] = _Sockets(hub, recovery, estate)
+                lost.hubs[hub.name] = Share(hub, recovery, estate)
 
     def begun(self, hub: Hub, recovery: Recovery[Connection]) -> None:
         """A hub has recovery from now on."""
@@ -286,7 +181,7 @@ class Heirs:
         lost = self._lost.get(node)
         return None if lost is None else lost.late.get(hub)
 
-    def _sockets(self, node: str, hub: str) -> _Sockets | None:
+    def _sockets(self, node: str, hub: str) -> Share | None:
         lost = self._lost.get(node)
         return None if lost is None or lost.open else lost.hubs.get(hub)
 
@@ -439,6 +334,7 @@ class Heirs:
         for sockets in lost.hubs.values():
             if any(map(sockets.may_hand_over, sockets.owing)):
                 # It is there, but has no session here, or is too slow. What it has sent is missing.
+                self.forsaken(node, sockets.hub.name, len(sockets))
                 sockets.close()
             sockets.without(tuple(sockets.owing))
         self._proceed(lost)
