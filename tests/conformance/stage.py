@@ -129,7 +129,12 @@ class Space:
 
         values = self.app.wait_until(found, f'{count} of "{name}" from client {client.number}')
         assert values is not None
-        return values
+        return self.as_reported(values)
+
+    def as_reported(self, values: list[list[Any]]) -> list[list[Any]]:
+        """Arguments of events in the order in which the app reports them. A threaded app runs each handler in
+        a thread of its own, so two may report in either order: theirs are sorted."""
+        return sorted(values, key=repr) if self.app.sdk == "threads" else values
 
     def heard(self, client: Client) -> list[list[Any]]:
         """All events of the client so far."""

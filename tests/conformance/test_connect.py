@@ -58,7 +58,7 @@ def test_a_client_that_upgrades(stage: Stage) -> None:
     for number in range(50):
         client.start("emit", args=["up", number])
     stage.here(client)
-    assert stage.space.events(client, "up", 50) == [[number] for number in range(50)]
+    assert stage.space.events(client, "up", 50) == stage.space.as_reported([[number] for number in range(50)])
     stage.space.batch(*[stage.space.step("send", sid=client, args=["down", n]) for n in range(50)])
     assert client.count("down", 50) == [[number] for number in range(50)]
 

@@ -79,7 +79,7 @@ def test_events_for_a_frozen_app_server_wait(stage: Stage, transport: str) -> No
         for saying in said:
             client.program.result(saying)
         assert not asked.done()
-    assert stage.space.events(client, "up", len(texts)) == texts
+    assert stage.space.events(client, "up", len(texts)) == stage.space.as_reported(texts)
     assert other.program.result(asked) == [1]
 
 

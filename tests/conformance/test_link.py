@@ -67,7 +67,7 @@ class Traffic:
         expected = [[n] for n in range(self.sent)]
         for client in self.clients:
             assert client.count("down", self.sent) == expected
-            assert self.space.events(client, "up", self.sent) == expected
+            assert self.space.events(client, "up", self.sent) == self.space.as_reported(expected)
 
 
 @pytest.mark.parametrize("sdk", OURS)

@@ -101,7 +101,7 @@ async def test_negotiate_in_node(closed: MoorageProcess, tmp_path: Path) -> None
         try:
             assert web.stdout
             port = int(web.stdout.readline())
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
                 token = json.load(answer)["token"]
         finally:
             web.terminate()

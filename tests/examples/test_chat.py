@@ -75,7 +75,7 @@ async def get(url: str) -> tuple[int, bytes]:
 
     def fetch() -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(url, timeout=10) as response:
+            with urllib.request.urlopen(url, timeout=60) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -88,7 +88,7 @@ def listens(url: str) -> bool:
     """Whether anybody takes connections at the address of `url`."""
     parts = urlsplit(url)
     try:
-        socket.create_connection((parts.hostname, parts.port or 80), timeout=5).close()
+        socket.create_connection((parts.hostname, parts.port or 80), timeout=30).close()
     except ConnectionRefusedError:
         return False
     return True

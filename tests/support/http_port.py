@@ -56,7 +56,7 @@ class Listener(WSListener):
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait for a callback."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not true():
                 self.heard.clear()
                 await self.heard.wait()

@@ -132,7 +132,7 @@ class MoorageProcess:
     def get(self, path: str) -> tuple[int, bytes]:
         """A plain HTTP GET: status and body, errors included."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=30) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

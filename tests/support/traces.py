@@ -20,7 +20,7 @@ FLAGS = (
     "--set=admin.trace_payloads=true",
 )
 """Flags of a service whose traces can be read."""
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Event(NamedTuple):

@@ -257,7 +257,7 @@ def rest(process: MoorageProcess, key: str) -> int:
     token = jwt.encode({"aud": url.partition("?")[0], "exp": int(time.time()) + 60}, key)
     request = urllib.request.Request(url, method="HEAD", headers={"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
