@@ -48,7 +48,14 @@ for (const [address, rows] of Object.entries(ROWS)) {
     [address, rows],
   );
 }
+// These may have no rows yet.
+for (const [address, title] of [["disconnects", "Disconnects"], ["audit", "Audit log"], ["trace?sample=1", "Live trace"]]) {
+  await tab.evaluate((to) => (location.hash = `#/${to}`), address);
+  await tab.getByRole("heading", { name: title, exact: true }).waitFor();
+}
+await tab.evaluate(() => (location.hash = "#/connections"));
 await tab.locator("tbody a.primary").first().click();
+await tab.locator(".facts").first().waitFor();
 const problems = [];
 for (const end of ends) await end().catch((error) => problems.push(error.message));
 await browser.stop();
