@@ -46,8 +46,8 @@ describe("every page", () => {
       hubs: "No hub is in use",
       apps: "No app server is connected",
       nodes: "ready",
-      trace: "Nothing has passed yet",
-      disconnects: "Nobody has left",
+      trace: "No packets yet",
+      disconnects: "No client has left",
       audit: "No actions yet",
     };
     for (const [name, text] of Object.entries(empty)) {

@@ -74,7 +74,7 @@ describe("the live trace", () => {
     await row(page, "third").waitFor();
     assert.equal(await row(page, "unseen").count(), 0);
     await press("Clear");
-    await page.getByText("Nothing has passed yet").waitFor();
+    await page.getByText("No packets yet").waitFor();
   });
 
   it("follows a user, a room, an app server or everybody", async (t) => {

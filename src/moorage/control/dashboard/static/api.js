@@ -37,7 +37,7 @@ async function request(url, options) {
   try {
     body = text === "" ? null : JSON.parse(text);
   } catch {
-    throw new ApiError(0, "What answers is not the service: perhaps a proxy in front of it.");
+    throw new ApiError(0, "The answer does not come from the service. A proxy in front of it may have answered.");
   }
   if (response.ok) return body;
   const reason = body?.code ?? "";

@@ -31,7 +31,7 @@ async function start() {
 function showShell(session) {
   shell?.close();
   shell = new Shell(session, {
-    expired: () => showSignIn("Your session has ended. Sign in to go on where you were."),
+    expired: () => showSignIn("Your session has ended. Sign in to continue where you were."),
     leave,
   });
   root.replaceChildren(shell.element);

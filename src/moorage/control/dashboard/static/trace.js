@@ -87,7 +87,7 @@ export class Trace {
       { type: "button", class: "button small", onclick: () => (this._source ? this.close() : this.start()) },
       "Start",
     );
-    this._empty = h("p", { class: "empty soft" }, "Nothing has passed yet.");
+    this._empty = h("p", { class: "empty soft" }, "No packets yet.");
     this.element = this._panel(label);
   }
 

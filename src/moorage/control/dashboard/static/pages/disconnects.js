@@ -47,7 +47,7 @@ export function disconnectsPage({ params, refresh }) {
     caption: "Recent disconnects",
     columns: disconnectColumns(),
     key: ({ id, time, node, address }) => `${id} ${time} ${node} ${address}`,
-    empty: nothing("Nobody has left", "Each node keeps its latest disconnects and refusals; none of them matches."),
+    empty: nothing("No client has left", "Each node keeps its latest disconnects and refusals; none of them matches."),
   });
 
   async function load(signal) {

@@ -18,8 +18,8 @@ export function overviewPage() {
     key: (node) => node.incarnation,
     empty: "No node answers.",
   });
-  const left = reasonTable("Why clients left", "Nobody has left.");
-  const refused = reasonTable("Why clients were refused", "Nobody was refused.");
+  const left = reasonTable("Why clients left", "No client has left.");
+  const refused = reasonTable("Why clients were refused", "No client was refused.");
   const hint = emptyClients();
   const element = h(
     "div",

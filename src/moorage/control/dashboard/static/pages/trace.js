@@ -52,7 +52,7 @@ export function tracePage({ params, session }) {
     before = form.values().by;
     form.first.placeholder = HINTS[before];
     const { by, value, namespace, hub } = form.values();
-    if (value === "") trace.close("Enter whom to watch.");
+    if (value === "") trace.close("Choose what to watch.");
     else trace.start({ [by]: value, namespace: by === "room" ? namespace : "", hub, payload });
   }
 
