@@ -27,6 +27,7 @@ from moorage.sdk.aio.dial import CONNECT_SECONDS, dial
 from moorage.sdk.aio.websocket import LinkSocket
 from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError, QueueFull
 from moorage.sdk.link.backoff import Backoff
+from moorage.sdk.link.keepalive import KeepAlive
 from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.ports import Owner, Receiver
 from moorage.sdk.link.session import (
@@ -97,11 +98,11 @@ class Link:
         self._ended: Exception | None = None
         self.left = False
         """True if `close` has ended it."""
-        self._down_since = self._up_since = self._idle = self._silent = 0.0
+        self._down_since = self._up_since = 0.0
         self.backoff = Backoff()
         self._held = self._scheduled = False
         self._drained: list[asyncio.Future[None]] = []
-        self._sent = self._heard = True
+        self._keepalive = KeepAlive()
 
     # -- state --------------------------------------------------------------------------------------
 
@@ -290,7 +291,7 @@ class Link:
         batches = self.session.batches()
         while not socket.full and (batch := next(batches, None)) is not None:
             socket.write(batch)
-            self._sent = True
+            self._keepalive.sent = True
         if self.session.ack_is_due:
             socket.write(self.session.empty_batch())
         if self._drained and not self.session.congested:
@@ -307,7 +308,7 @@ class Link:
     def _message(self, socket: LinkSocket, data: bytes) -> None:
         if socket is not self._socket:
             return
-        self._heard = True
+        self._keepalive.heard = True
         try:
             frames = self.session.received(data)
         except PeerError as error:
@@ -366,8 +367,7 @@ class Link:
                 socket.first.exception()
             raise
         self._up_since = self._loop.time()
-        self._sent = self._heard = True
-        self._idle = self._silent = 0.0
+        self._keepalive.restart()
         if greeting.lost:
             self._receiver.session_lost("the service no longer knows this app server's session")
         self._socket = socket
@@ -424,10 +424,9 @@ class Link:
     # -- time -------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Check deadlines and silence. It counts its own calls instead of reading a clock: if this process
-        was stopped or busy, data that waits in the socket is read before a peer counts as silent."""
-        keepalive = self.hello.keepalive / 1000
-        step = min(TICK_SECONDS, keepalive / 4)
+        """Check deadlines and silence."""
+        interval = self.hello.keepalive / 1000
+        step = min(TICK_SECONDS, interval / 4)
         self._ticker = self._loop.call_later(step, self._tick)
         now = self._loop.time()
         self.session.expire(now)
@@ -437,14 +436,11 @@ class Link:
             if late and not self.session.is_kept:
                 self._give_up("the link was down for longer than the service's grace time")
             return
-        self._silent = 0.0 if self._heard else self._silent + step
-        self._heard = False
-        if self._silent > 3 * keepalive:
+        if self._keepalive.is_lost(step, interval):
             socket.reason = LINK_SILENT.name
             socket.break_off()
             return
-        self._idle = 0.0 if self._sent else self._idle + step
-        self._sent = False
-        if (self.session.ack_has_news or self._idle >= keepalive / 2) and not socket.full:
+        is_due = self._keepalive.is_due(step, interval)
+        if (is_due or self.session.ack_has_news) and not socket.full:
             socket.write(self.session.empty_batch())
-            self._idle = 0.0
+            self._keepalive.acknowledged()
