@@ -202,6 +202,7 @@ def test_an_app_server_that_comes_back_and_does_not_hand_over(lost: Keeper, clie
 def test_one_that_comes_late_and_does_not_hand_over(node: Restarted, hands_over: bool) -> None:
     """Everything may be missing."""
     node.comes_back()
+    node.heirs.appeared(HUB, "one that had no session at the lost node")
     node.tick(HAND_OVER_SECONDS - 1.0)
     if hands_over:
         node.settle()
