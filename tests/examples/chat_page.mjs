@@ -9,6 +9,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createRequire } from "node:module";
 
+import { executablePath } from "../node/lib/chromium.mjs";
+
 const require = createRequire(new URL("../node/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
 const { io } = require("socket.io-client");
@@ -17,7 +19,7 @@ const [page_address, endpoint] = process.argv.slice(2);
 const HUB_PATH = "/clients/socketio/hubs/chat";
 
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  executablePath,
   args: [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",

@@ -10,6 +10,8 @@ import { createServer } from "node:http";
 import { once } from "node:events";
 import { createRequire } from "node:module";
 
+import { executablePath } from "../node/lib/chromium.mjs";
+
 const require = createRequire(new URL("../node/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
 const client = readFileSync(new URL("../node/node_modules/socket.io-client/dist/socket.io.min.js", import.meta.url));
@@ -31,7 +33,7 @@ const server = createServer((request, response) => {
 });
 
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  executablePath,
   args: [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",

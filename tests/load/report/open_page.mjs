@@ -2,11 +2,13 @@
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
+import { executablePath } from "../../node/lib/chromium.mjs";
+
 const require = createRequire(new URL("../../node/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
 
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  executablePath,
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--no-proxy-server"],
 });
 const context = await browser.newContext({ viewport: { width: 390, height: 720 }, colorScheme: "dark" });

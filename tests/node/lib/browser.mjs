@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 import { poll } from "./waiting.mjs";
+import { executablePath } from "./chromium.mjs";
 
 export const READ_KEY = "the-read-key-of-the-tests";
 export const OPERATE_KEY = "the-operate-key-of-the-tests";
@@ -32,7 +33,7 @@ export class Browser {
   static async start() {
     const browser = new Browser();
     browser._chromium = await chromium.launch({
-      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      executablePath,
       args: FLAGS,
     });
     return browser;
