@@ -14,6 +14,7 @@ import socketio.client
 from hypothesis import is_hypothesis_test
 
 from tests.support.examples import load_profiles
+from tests.support.leftovers import Leftovers
 from tests.support.service import MoorageProcess
 
 load_profiles()
@@ -35,6 +36,7 @@ tests of the benchmarks mostly wait, so they run beside tests that need the proc
 WHOLE = ("app", "cli", "edge", "workers")
 """Folders whose tests also measure the processes that they start: nothing else runs all of these parts.
 Unmeasured processes start in half the time."""
+_leftovers = Leftovers()
 _processes = os.environ.get("COVERAGE_PROCESS_CONFIG")
 
 
@@ -116,6 +118,23 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Fail the last test of a file if its tests have left something that would disturb later ones."""
+    yield
+    _leftovers.note(item.nodeid)
+    if nextitem is None or nextitem.path != item.path:
+        found = _leftovers.end_file()
+        if found:
+            pytest.fail("\n".join(["The tests of this file left:", *found]), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def leftovers() -> Leftovers:
+    """For fixtures of the session: what they start outlives the file of the test that first asks for it."""
+    return _leftovers
 
 
 @pytest.fixture(scope="module")

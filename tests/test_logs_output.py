@@ -69,7 +69,7 @@ def test_a_pipe_that_nobody_reads_stops_nobody(pipe: Pipe) -> None:
     began = time.monotonic()
     for _ in range(1000):
         output.put(line)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert output.full
     # What the pipe holds may already count as written, or not yet.
     assert 1000 - 4 * 64 <= output.dropped <= 1000 - 2 * 64

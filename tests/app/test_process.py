@@ -85,14 +85,14 @@ async def test_monitors_are_answered_until_the_end_of_a_drain() -> None:
 
 
 async def test_a_second_sigterm_ends_it_now() -> None:
-    settings = ("--set", "shutdown.lb_wait=25s", "--set", "shutdown.timeout=30s")
+    settings = ("--set", "shutdown.lb_wait=50s", "--set", "shutdown.timeout=60s")
     with MoorageProcess(*settings) as service:
         began = time.monotonic()
         service.signal(signal.SIGTERM)
         service.wait_record(event="draining")
         service.signal(signal.SIGTERM)
         assert await asyncio.to_thread(service.wait_exit) == 0
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 30
 
 
 @pytest.fixture

@@ -56,9 +56,18 @@ def test_a_wrong_path_says_where_to_go(service: MoorageProcess) -> None:
 async def test_pings_leave_when_they_are_due(service: MoorageProcess) -> None:
     """The time between a pong and the next ping: more than the interval for all but a few would mean
     that pings wait for something."""
-    async with TunnelLink(service, "pings") as link:
+    own = [0.0]
+
+    async def sleep() -> None:
+        for _ in range(10):
+            began = time.monotonic()
+            await asyncio.sleep(0.3)
+            own.append(time.monotonic() - began - 0.3)
+
+    async with TunnelLink(service, "pings") as link, asyncio.TaskGroup() as tasks:
         link.terms = (300, 5_000, 1_000_000)
         async with await WebSocket.session(service.url, clients("pings")) as client:
+            tasks.create_task(sleep())
             times = [time.monotonic()]
             for _ in range(10):
                 assert await client.text() == "2"
@@ -66,7 +75,8 @@ async def test_pings_leave_when_they_are_due(service: MoorageProcess) -> None:
                 await client.send("3")
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert min(gaps[1:]) > 0.2, "a late one makes the next one come sooner"
-    assert statistics.median(gaps) < 0.32
+    # On a busy machine this process is late, too.
+    assert statistics.median(gaps) < 0.32 + 3 * statistics.median(own)
 
 
 # -- inside the process
@@ -151,5 +161,5 @@ async def test_a_part_whose_tick_fails_does_not_keep_the_others_from_theirs(
     finally:
         await service.stop(drain=False)
     assert shown(service)['moorage_faults_total{part="links"}'] >= 3
-    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert len(errors) == 1 and "broken" in errors[0]
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.exc_info and str(error.exc_info[1]) == "broken"

@@ -19,6 +19,7 @@ async def test_nothing_is_sent_unless_a_variable_asks_for_it() -> None:
     found = telemetry.sender(AT, Metrics("1"), node="n", incarnation="i")
     assert found is not None
     assert found.spans is not None
+    await found.stop()
 
 
 async def test_without_the_extra_the_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:

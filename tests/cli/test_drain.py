@@ -41,7 +41,7 @@ def test_a_service_drains_and_ends() -> None:
 
 
 def test_no_wait_and_a_time_limit() -> None:
-    with MoorageProcess("--set", "shutdown.lb_wait=20s", "--set", "shutdown.timeout=40s") as service:
+    with MoorageProcess("--set", "shutdown.lb_wait=100s", "--set", "shutdown.timeout=120s") as service:
         pid = str(service.pid)
         began = time.monotonic()
         late = run("drain", pid, "--timeout", "0.2")
@@ -50,7 +50,7 @@ def test_no_wait_and_a_time_limit() -> None:
         # The second signal ends it at once.
         assert run("drain", pid, "--no-wait").returncode == 0
         assert service.wait_exit() == 0
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 90
 
 
 def test_another_process_is_left_alone() -> None:

@@ -17,6 +17,7 @@ from tests.conformance.fleet import Fleet
 from tests.conformance.stage import Stage
 from tests.conformance.suite import Place, place
 from tests.integration.test_nodes import nodes
+from tests.support.leftovers import Leftovers
 from tests.support.nats_server import NatsServer
 from tests.support.service import MoorageProcess
 
@@ -36,29 +37,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[MoorageProcess]:
+def running(leftovers: Leftovers) -> Iterator[MoorageProcess]:
     """The service of all cells. A hub for each SDK."""
     # A client that does not read is part of a scenario and shall not be closed for it.
     flags = (f"limits.outbox_bytes={32 * 2**20}", "server.trusted_proxies=127.0.0.0/8")
     if not FORWARDED:
         with MoorageProcess(*(f"--set={flag}" for flag in flags)) as service:
+            leftovers.spare()
             yield service
         return
     with NatsServer() as nats, nodes(nats, host=flags, owner=flags) as (host, owner):
         owner.link_url = host.url
+        leftovers.spare()
         yield owner
 
 
 @pytest.fixture(scope="session")
-def client_process() -> Iterator[ClientProcess]:
+def client_process(leftovers: Leftovers) -> Iterator[ClientProcess]:
     """All clients of the session."""
     process = ClientProcess()
+    leftovers.spare()
     yield process
     process.kill()
 
 
 @pytest.fixture(scope="session")
-def app_of(running: MoorageProcess) -> Iterator[Apps]:
+def app_of(running: MoorageProcess, leftovers: Leftovers) -> Iterator[Apps]:
     """An app server by name, started when first asked for."""
     apps: dict[str, App] = {}
 
@@ -66,6 +70,7 @@ def app_of(running: MoorageProcess) -> Iterator[Apps]:
         if name not in apps:
             apps[name] = linked(sdk, running, hub, **options)
             apps[name].call("define", ns="/")
+            leftovers.spare()
         return apps[name]
 
     yield app
@@ -127,7 +132,8 @@ def strict(running: MoorageProcess, app_of: Apps, client_process: ClientProcess)
 
 
 @pytest.fixture(scope="session", params=(*SDKS, "native"))
-def server(running: MoorageProcess, request: pytest.FixtureRequest) -> Iterator[Place]:
+def server(running: MoorageProcess, leftovers: Leftovers, request: pytest.FixtureRequest) -> Iterator[Place]:
     """An app server on the terms of the protocols' own suites."""
     with place(request.param, running) as found:
+        leftovers.spare()
         yield found

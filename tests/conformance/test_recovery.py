@@ -324,9 +324,9 @@ def test_a_volatile_event_with_text_is_no_offset(cell: Cell) -> None:
 def test_emits_of_rest_while_it_is_away(
     cell_of: Callable[..., Cell], sdk: str, transport: str, running: MoorageProcess
 ) -> None:
-    with ended(cell_of(sdk, transport)) as cell:
+    dial = WebPubSubServiceClient.from_connection_string
+    with ended(cell_of(sdk, transport)) as cell, dial(running.connection_string, hub=cell.stage.hub) as rest:
         ns, hub = cell.stage.ns, cell.stage.hub
-        rest = WebPubSubServiceClient.from_connection_string(running.connection_string, hub=hub)
 
         def event(number: int) -> str:
             return f'42{"" if ns == "/" else ns + ","}["rest",{number}]'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -11,6 +12,14 @@ from hypothesis import strategies as st
 from fuzz.__main__ import TARGETS, run
 from fuzz.target import FailureError, Target, trial
 from tests.support.examples import times
+from tests.support.leftovers import Leftovers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _parsers(leftovers: Leftovers) -> Iterator[None]:
+    """The program with socket.io's parsers ends with this process."""
+    yield
+    leftovers.spare()
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -151,9 +151,8 @@ def test_a_node_that_ends_says_goodbye(server: NatsServer) -> None:
         assert nodes_of(third) == 2
         fourth.signal(signal.SIGTERM)
         assert fourth.wait_exit() == 0
-        ended = time.monotonic()
         until(lambda: nodes_of(third) == 1, "one node")
-        assert time.monotonic() - ended < 1.0
+        assert third.wait_record(event="node left", name="fourth")["nodes"] == 1
 
 
 def test_without_nats_nodes_are_alone_and_come_back(
@@ -216,7 +215,7 @@ async def test_a_node_that_is_killed_is_missing_and_the_others_go_on(
     # The node is still on the list, so this waits for it until it is taken off.
     found = await here.moorage.fetch_sockets(timeout=20.0)
     assert ([one.id for one in found], found.missing) == ([here.sid], ("second",))
-    assert time.monotonic() - began < 4.5
+    assert time.monotonic() - began < 15, "three heartbeats, and not the time of the request"
     await asyncio.to_thread(until, lambda: nodes_of(processes[0]) == 1, "one node")
     await here.sio.emit("still here")
     assert await here.client.next() == ("still here",)

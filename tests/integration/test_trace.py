@@ -104,7 +104,7 @@ async def test_a_reader_that_does_not_read(service: MoorageProcess) -> None:
                     await client.text()
                 await asyncio.sleep(0.05)
             assert service.memory("VmRSS") - before < 32 * MAX_BYTES
-            reader.settimeout(5)
+            reader.settimeout(30)
             received = bytearray()
             while b"event: dropped" not in received:
                 received += reader.recv(1_000_000)

@@ -68,7 +68,7 @@ def test_ready_load_done(server: Server) -> None:
         received = sum(report.counts.get("received", 0) for report in reports)
         assert sent == received > 0
         spoken.end()
-        assert spoken.process.wait(10) == 0
+        assert spoken.process.wait(30) == 0
 
 
 @pytest.mark.parametrize("phase", ["connecting", "waiting", "load"])
@@ -81,6 +81,6 @@ def test_the_end_of_its_input_ends_it_early(server: Server, phase: str) -> None:
             spoken.reports_until("")
         spoken.end()
         done = spoken.reports_until("done")
-        assert spoken.process.wait(10) == 0
+        assert spoken.process.wait(30) == 0
         if phase == "load":
             assert sum(report.counts.get("received", 0) for report in done) > 0

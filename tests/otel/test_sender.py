@@ -51,7 +51,7 @@ async def test_a_stop_does_not_wait_for_a_collector_that_hangs(silent: list[str]
     made.spans.begin(lambda: ("a", {})).end("handled")
     began = time.monotonic()
     await made.stop()
-    assert LAST_SECONDS <= time.monotonic() - began < LAST_SECONDS + 5
+    assert LAST_SECONDS <= time.monotonic() - began < 15
     assert sorted(silent) == ["/v1/metrics", "/v1/traces"]
 
 

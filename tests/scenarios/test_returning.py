@@ -185,9 +185,9 @@ def test_sockets_of_a_node_that_is_killed_are_new_ones_and_counted() -> None:
 
 def rest(node: MoorageProcess, room: str, number: int) -> None:
     """A REST caller emits to a room."""
-    service = WebPubSubServiceClient.from_connection_string(node.connection_string, hub="app")
     group, event = room_group("/", room), f'42["news",{number}]'
-    service.send_to_group(group, event, content_type="text/plain")
+    with WebPubSubServiceClient.from_connection_string(node.connection_string, hub="app") as service:
+        service.send_to_group(group, event, content_type="text/plain")
 
 
 def test_emits_that_are_lost_between_nodes_leave_no_silent_hole() -> None:

@@ -14,11 +14,9 @@ from moorage.wire.reasons import ADMIN_BUSY
 
 async def test_a_lone_request_does_not_wait() -> None:
     paced = Pace()
-    began = asyncio.get_running_loop().time()
     turn = paced.turn()
     with pytest.raises(StopIteration):
         turn.send(None)
-    assert asyncio.get_running_loop().time() - began < 1.0
 
 
 async def test_many_requests_are_spread() -> None:

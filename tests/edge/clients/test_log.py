@@ -20,9 +20,10 @@ from typing import NamedTuple, cast
 import pytest
 
 from tests.support.app_link import AppServer
+from tests.support.programs import free_port
 from tests.support.rawhttp import Polling, clients, fetch
 from tests.support.rawws import WebSocket
-from tests.support.service import ROOT, MoorageProcess
+from tests.support.service import ROOT, START_SECONDS, MoorageProcess
 
 pytestmark = pytest.mark.repair(5)
 
@@ -149,9 +150,7 @@ class Unread(NamedTuple):
 @pytest.fixture
 def unread() -> Iterator[Unread]:
     """It is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     flags = ["--set=shutdown.lb_wait=0s", "--port", port, "--access-key", "k" * 32]
     reading, writing = os.pipe()
     with subprocess.Popen(
@@ -163,7 +162,7 @@ def unread() -> Iterator[Unread]:
         os.close(writing)
         try:
             made = Unread(process, f"http://127.0.0.1:{port}", "k" * 32)
-            end = time.monotonic() + 30
+            end = time.monotonic() + START_SECONDS
             while status(made.url + "/readyz") != 200:
                 assert time.monotonic() < end
                 time.sleep(0.05)

@@ -58,7 +58,7 @@ async def test_a_cut_for_longer_than_the_grace_time(quick: MoorageProcess, hub: 
             await link.cut()
             began = time.monotonic()
             assert (await client.ended())[1] == (1012, "app-lost")
-            assert 1.9 < time.monotonic() - began < 4.0
+            assert 1.9 < time.monotonic() - began < 4.9
         await asyncio.to_thread(quick.wait_record, event="app server lost", hub=hub)
         await link.dial(session)
         assert not link.hello.resumed
@@ -75,7 +75,7 @@ async def test_a_farewell_sends_clients_away_at_once(service: MoorageProcess, hu
             began = time.monotonic()
             await link.hang_up()
             assert (await client.ended())[1] == (1012, "app-lost")
-            assert time.monotonic() - began < 3.0
+            assert time.monotonic() - began < 4.9, "less than the grace time"
 
 
 @pytest.mark.parametrize("sent", [[], ["2probe"], ["2probe", "5"]], ids=["asked", "probed", "upgraded"])
@@ -278,7 +278,7 @@ async def test_an_upgrade_in_the_middle_of_a_ping(service: MoorageProcess, hub: 
 async def test_clients_of_a_hanging_app_server_keep_their_heartbeat(quick: MoorageProcess, hub: str) -> None:
     """Held back, a client cannot be heard: that is not its fault."""
     async with TunnelLink(quick, hub, window=64 * 1024) as link:
-        link.terms = (300, 300, 1_000_000)
+        link.terms = (300, 1_200, 1_000_000)
         async with await WebSocket.session(quick.url, clients(hub)) as client:
             await link.next(v1.Open)
             link.acks = False
@@ -287,7 +287,8 @@ async def test_clients_of_a_hanging_app_server_keep_their_heartbeat(quick: Moora
                 client.http.writer.write(packet)
             # It answers pings all the while, behind what is not read.
             keep = asyncio.create_task(_answer_pings(client))
-            for _ in range(5):
+            # It takes longer than the client's heartbeat may.
+            for _ in range(8):
                 await asyncio.sleep(0.25)
                 await link.ack()
             link.acks = True

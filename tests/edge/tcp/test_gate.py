@@ -190,7 +190,7 @@ async def test_connections_that_fail_leave_nothing(service: MoorageProcess) -> N
         elif number % 3 == 2:
             with pytest.raises(ssl.SSLError):
                 held.append(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_socket(sock, server_hostname="x"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(list(Path(f"/proc/{service.pid}/fd").iterdir())) > before:
             await asyncio.sleep(0.05)  # until the time for a handshake is over
     for sock in silent:

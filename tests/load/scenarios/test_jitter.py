@@ -17,7 +17,7 @@ async def test_cuts_are_counted_and_clients_return(
     options = {"transport": transport, "event": "publish", "senders": 1, "rate": 50.0, "cut_every": 0.2}
     async with staged("jitter", server.url, **options) as stage:
         figures = await stage.play(1.0)
-        assert figures["cuts"] == figures["reconnects"] > 4
+        assert figures["cuts"] == figures["reconnects"] > 1
         assert figures["disconnects"] == 0
         # python-socketio does not recover connections, so messages are lost.
         assert (figures["recovered"], figures["unrecovered"]) == (0, figures["reconnects"])

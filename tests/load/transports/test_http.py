@@ -20,7 +20,7 @@ async def channel(url: str) -> HttpChannel:
 async def ask(http: HttpChannel, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:
     answered: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
     http.request(method, "/x", body, lambda status, body: answered.set_result((status, body)))
-    return await asyncio.wait_for(answered, 5)
+    return await asyncio.wait_for(answered, 30)
 
 
 async def test_requests_share_a_connection() -> None:

@@ -55,7 +55,7 @@ async def test_fragments_and_binary_messages() -> None:
 
         stage.scenario.event = event  # type: ignore[method-assign]
         await stage.scenario.prepare()
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), 30)
         assert events == [b'42["a","b"]']
         assert stage.figures["errors"] == 0
 

@@ -181,7 +181,7 @@ async def test_acks_of_many_sockets_are_gathered(world: World, pair: tuple[Moora
     silent = await world.raw()
     await silent.send("40")
     sid = (await silent.text()).split('"')[3]
-    acks = await pair[0].emit_with_acks("ask", (1, b"x"), timeout=0.5)
+    acks = await pair[0].emit_with_acks("ask", (1, b"x"), timeout=1.5)
     answer = ("yes", 1, b"x")
     assert acks.answers == {one.get_sid(): answer, two.get_sid(): answer}
     assert acks.missing == (sid,)
@@ -239,8 +239,8 @@ async def test_an_app_server_that_hangs_is_missing(world: World) -> None:
         hanging.stdin.flush()
         await asyncio.to_thread(hanging.stdout.readline)
         began = asyncio.get_running_loop().time()
-        found = await asker.fetch_sockets(timeout=0.3)
-        assert asyncio.get_running_loop().time() - began < 2
+        found = await asker.fetch_sockets(timeout=1.0)
+        assert asyncio.get_running_loop().time() - began < 4
         assert found.missing == ("hanging",)
         assert {one.server_id for one in found} == {"hanging", asker.server_id}
         acks = await asker.server_side_emit_with_ack("x", timeout=0.3)

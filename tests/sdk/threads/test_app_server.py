@@ -88,7 +88,7 @@ async def test_acks_of_many_and_who_is_missing(world: World) -> None:
 
     clients = [await world.client(on={"question": lambda number, n=n: number + n}) for n in range(3)]
     silent = await world.client(on={"question": keep_waiting})
-    acks = await asyncio.to_thread(asker.emit_with_acks, "question", 40, timeout=0.5)
+    acks = await asyncio.to_thread(asker.emit_with_acks, "question", 40, timeout=1.5)
     later.set()
     assert acks.answers == {client.get_sid(): 40 + n for n, client in enumerate(clients)}
     assert acks.missing == (silent.get_sid(),)
