@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import ssl
 from collections import defaultdict
@@ -23,6 +24,8 @@ from moorage.edge.tcp.gate import Gate, listening
 from moorage.edge.tcp.tls import Tls
 from moorage.wire.errors import PeerError
 from tests.support.certificates import Authority
+from tests.support.rawhttp import request_bytes
+from tests.support.service import MoorageProcess
 
 FLOOD, HONEST = "127.0.0.2", "127.0.0.1"
 STEPS = st.lists(
@@ -77,10 +80,7 @@ class Port:
             refused=self._refused,
             timeout=60.0,
         )
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        with contextlib.suppress(ssl.SSLWantReadError):
-            context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
-        self.hello = outgoing.read()
+        self.hello = client_hello(context)
         self.made: list[socket.socket] = []
 
     def _refused(self, error: PeerError) -> None:
@@ -191,3 +191,38 @@ def test_silent_and_slow_handshakes_end_when_there_are_too_many(
         assert all("too many" in str(error) for error in port.refused)
 
     run(tls, authority, test)
+
+
+@pytest.mark.parametrize("hello", [False, True])
+def test_a_flood_that_takes_all_descriptors_gives_way(authority: Authority, *, hello: bool) -> None:
+    with MoorageProcess(*authority.make().flags, "--set=server.header_timeout=120") as service:
+        port = int(service.url.rpartition(":")[2])
+        context = ssl.create_default_context(cafile=str(authority.file))
+
+        def healthy() -> bool:
+            with (
+                socket.create_connection((HONEST, port), timeout=60) as tcp,
+                context.wrap_socket(tcp, server_hostname=HONEST) as tls,
+            ):
+                tls.sendall(request_bytes("GET", "/healthz"))
+                return tls.recv(4096).startswith(b"HTTP/1.1 200")
+
+        assert healthy()
+        taken = len(list(Path(f"/proc/{service.pid}/fd").iterdir()))
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (taken + 20, taken + 20))
+        flood = [socket.create_connection((HONEST, port), source_address=(FLOOD, 0)) for _ in range(60)]
+        if hello:
+            for sock in flood:
+                with contextlib.suppress(OSError):
+                    sock.sendall(client_hello(context))
+        assert healthy()
+        for sock in flood:
+            sock.close()
+
+
+def client_hello(context: ssl.SSLContext) -> bytes:
+    """The first message of a handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, server_hostname=HONEST).do_handshake()
+    return outgoing.read()

@@ -123,9 +123,10 @@ class Gate:
     def _not_accepted(self, sock: socket.socket, error: OSError) -> None:
         if error.errno not in NO_FILES:
             raise error
-        if self._pending:
+        crowd = self._pending or self._handshakes
+        if crowd:
             # A flood may hold the descriptors. This one is free in the next turn.
-            self._end_oldest(self._pending)
+            self._end_oldest(crowd)
             return
         log.warning("connections not accepted", error=error.strerror)
         self._loop.remove_reader(sock)
