@@ -10,7 +10,7 @@ from moorage.engine.upgrade import State
 from moorage.hub.connections.heartbeat import GRAIN_MS, LOOK_SECONDS
 from moorage.hub.hub import LINK, Connection
 from moorage.hub.outbox import SLICE
-from moorage.hub.turns import AT_ONCE
+from moorage.hub.turns import AT_ONCE, Intake, Job
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import TRANSPORT_LOST
 from tests.hub.fakes import PollingSink, RecordingOpening, RecordingPeer, World, heard, sink_of
@@ -210,6 +210,45 @@ def test_many_clients_are_pinged_in_slices() -> None:
     stage.settle()
     assert all(heard(client) == [b"2"] for client in crowd)
     assert stage.node.flusher.sent_websocket == sent + len(crowd)
+
+
+@pytest.mark.repair(11)
+def test_pings_leave_in_the_turn_in_which_they_are_due_while_others_are_busy() -> None:
+    """5,000 idle clients, work that needs many turns, and a broadcast that is written in slices: a ping that
+    is due waits for none of it."""
+    stage = Stage(interval=25.0)
+    one = stage.client("/")
+    stage.now += 10.0
+    idle = [stage.client() for _ in range(5_000)]
+
+    def working() -> Job[None]:
+        while True:
+            stage.node.flusher.spread(b"42[1]", b"42[1]", idle[:SLICE], len(idle), 1)
+            yield False
+
+    stage.node.turns._clock = Counting(stage.now)
+    Intake(stage.node.turns).add(working())
+    for _ in range(3):
+        stage.tick()
+    assert stage.turns
+    assert heard(one) == []
+    stage.now += 15.0 + LATE
+    assert stage.wake <= stage.now, "the wheel is called in time"
+    stage.node.tick(stage.now)
+    stage.tick()
+    assert stage.turns, "work is left"
+    assert heard(one) == [b"2"]
+
+
+class Counting:
+    """A clock of which each look takes a millisecond."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        return self.now
 
 
 def test_closed_clients_are_soon_released() -> None:

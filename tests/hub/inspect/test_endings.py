@@ -55,6 +55,12 @@ def test_an_end(stage: Stage) -> None:
     )
 
 
+def test_a_name_that_no_encoder_takes_is_shown_all_the_same(stage: Stage) -> None:
+    for user in ("ada\ud800", None):
+        stage.node.disconnect(stage.client("/", user_id=user), SLOW_CLIENT, who="service", detail="\udfff")
+    assert [(row.user, row.detail) for row in ends(stage)] == [(None, "?"), ("ada?", "?")]
+
+
 def test_the_newest_first_and_filters(stage: Stage) -> None:
     stage.server("s2", hub="zoo")
     clients = [stage.client("/", user_id=user) for user in ("ada", "bob", "ada")]

@@ -1,6 +1,9 @@
 """The latest ends of connections, and refusals, of this node. The oldest are forgotten, so strangers who
 connect and are refused cannot use up memory; they have a list of their own, so they cannot push the ends of
-others out either."""
+others out either.
+
+An entry is kept as MessagePack: one object instead of five, a third of the memory. It stays for long among
+objects of connections that come and go, whose memory can be given back only where nothing stays."""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from heapq import merge
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from moorage.hub.hub import Connection
 from moorage.hub.inspect.rows import address_of
@@ -17,7 +22,7 @@ from moorage.hub.turns import Job
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake
 from moorage.wire.inspect.forms import DisconnectRow, DisconnectsQuery, NodeDisconnects
-from moorage.wire.reasons import Reason
+from moorage.wire.reasons import CATALOGUE, Reason
 
 MAX_ENDS: Final = 5_000
 MAX_REFUSALS: Final = 1_000
@@ -27,20 +32,24 @@ DETAIL: Final = 256
 """Longest text that is kept of a detail."""
 
 
-class End(NamedTuple):
-    """One entry. `time` is that of the hub's clock."""
+class End(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One entry. `time` is that of the hub's clock, `reason` the name of a reason."""
 
     time: float
     id: str
     hub: str
     user: str | None
     address: str
-    reason: Reason
+    reason: str
     who: Who
     detail: str
     age: float = 0.0
     queued: int = 0
     app_server: str = ""
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(End).decode
 
 
 class Endings:
@@ -49,8 +58,8 @@ class Endings:
     def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
-        self._ends: deque[End] = deque(maxlen=MAX_ENDS)
-        self._refusals: deque[End] = deque(maxlen=MAX_REFUSALS)
+        self._ends: deque[bytes] = deque(maxlen=MAX_ENDS)
+        self._refusals: deque[bytes] = deque(maxlen=MAX_REFUSALS)
 
     def opened(self, connection: Connection, transport: str) -> None:
         """`Observer.opened`: no end."""
@@ -60,7 +69,9 @@ class Endings:
         address, detail = handshake.origin().address, error.detail[:DETAIL]
         who: Who = "app" if error.reason.name.startswith("app-") else "service"
         self._refusals.append(
-            End(self._clock(), "", hub[:128], handshake.user_id, address, error.reason, who, detail)
+            _packed(
+                End(self._clock(), "", hub[:128], handshake.user_id, address, error.reason.name, who, detail)
+            )
         )
 
     def joined(self, connection: Connection, namespace: str) -> None:
@@ -74,18 +85,20 @@ class Endings:
     ) -> None:
         """`Observer.closed`."""
         self._ends.append(
-            End(
-                self._clock(),
-                connection.id,
-                connection.hub.name,
-                connection.user_id,
-                address_of(connection),
-                reason,
-                who,
-                detail[:DETAIL],
-                age,
-                queued,
-                connection.server.id,
+            _packed(
+                End(
+                    self._clock(),
+                    connection.id,
+                    connection.hub.name,
+                    connection.user_id,
+                    address_of(connection),
+                    reason.name,
+                    who,
+                    detail[:DETAIL],
+                    age,
+                    queued,
+                    connection.server.id,
+                )
             )
         )
 
@@ -93,7 +106,8 @@ class Endings:
         """The newest entries that match, first the newest. `node` is the name of this node."""
         offset = self._wall_clock() - self._clock()
         # A copy, because new entries come between two steps. It costs 10 us.
-        both = merge(reversed(tuple(self._ends)), reversed(tuple(self._refusals)), key=lambda end: -end.time)
+        ends, refusals = [map(_decode, reversed(tuple(some))) for some in (self._ends, self._refusals)]
+        both = merge(ends, refusals, key=lambda end: -end.time)
         rows: list[DisconnectRow] = []
         while part := list(islice(both, STEP)):
             for end in part:
@@ -105,6 +119,21 @@ class Endings:
         return _answer(rows)
 
 
+def _packed(end: End) -> bytes:
+    try:
+        return _encode(end)
+    except UnicodeEncodeError:
+        # A token may name a user with half of a surrogate pair.
+        user = None if end.user is None else _readable(end.user)
+        return _encode(
+            msgspec.structs.replace(end, user=user, hub=_readable(end.hub), detail=_readable(end.detail))
+        )
+
+
+def _readable(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
 def _answer(rows: list[DisconnectRow]) -> NodeDisconnects:
     return NodeDisconnects(disconnects=rows, times=[row.time for row in rows])
 
@@ -113,7 +142,7 @@ def _matches(query: DisconnectsQuery, end: End) -> bool:
     return (
         (query.user is None or query.user == end.user)
         and (query.connection is None or query.connection == end.id)
-        and (query.reason is None or query.reason == end.reason.name)
+        and (query.reason is None or query.reason == end.reason)
         and (query.hub is None or query.hub.casefold() == end.hub.casefold())
     )
 
@@ -127,8 +156,8 @@ def _row(end: End, node: str, offset: float) -> DisconnectRow:
         user=end.user,
         node=node,
         address=end.address,
-        reason=end.reason.name,
-        number=end.reason.number,
+        reason=end.reason,
+        number=CATALOGUE[end.reason].number,
         who=end.who,
         detail=end.detail,
         age=round(end.age, 3),
