@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SECONDS = 20.0
-"""How long threads and processes that were told to end may take."""
+SECONDS = 60.0
+"""How long threads and processes that were told to end may take. A stock client's last poll takes 30 s."""
 
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 """Processes of the standard library that end with this one."""

@@ -135,7 +135,8 @@ class MoorageProcess:
             with urllib.request.urlopen(self.url + path, timeout=30) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
-            return error.code, error.read()
+            with error:
+                return error.code, error.read()
 
     def metric(self, name: str) -> float:
         """One sample of `/metrics`, by its full name with labels; 0 if it does not exist yet."""
