@@ -42,7 +42,7 @@ async def test_wrong_arguments_are_named_at_once(world: World) -> None:
     right = world.service.connection_string
     wrong: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         (new_server(), {"connection_string": ""}, UsageError, "connection string is empty"),
-        (new_server(), {"hub": "no hub!"}, UsageError, "no hub name"),
+        (new_server(), {"hub": "no hub!"}, UsageError, "not a hub name"),
         (new_server(serializer=Packed), {}, UsageError, "its own serializer"),
         (new_server(client_manager=socketio.PubSubManager()), {}, UsageError, "client_manager"),
         (socketio.AsyncServer(), {}, UsageError, "await use_moorage"),
