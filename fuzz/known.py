@@ -74,9 +74,10 @@ def _damaged(rng: Random) -> bytes:
 
 
 def _recognised(data: bytes) -> None:
-    number = _KNOWN.answer(data)
-    if number is not None:
-        assert tunnel_frames.decode(data) == (Response(number, 200), b"")
+    answer = _KNOWN.answer(data)
+    if answer is not None:
+        ack_id, content = answer
+        assert tunnel_frames.decode(data) == (Response(ack_id, 200), content)
         return
     call = _KNOWN.call(data)
     if call is None or not _IDS.fullmatch(call.connection):

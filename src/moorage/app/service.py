@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -62,6 +61,7 @@ from moorage.wire import ids
 from moorage.wire.cluster.messages import VERSION, Alive
 from moorage.wire.deflate.messages import Packer
 from moorage.wire.errors import PeerError
+from moorage.wire.groups import base64url
 from moorage.wire.reasons import UNKNOWN_PATH
 
 TICK_SECONDS: Final = 0.25
@@ -142,7 +142,7 @@ class Service:
     def _make_node(self, config: Config) -> Node:
         log = self.client_log
         node = Node(
-            new_id=lambda: self.incarnation + secrets.token_urlsafe(SID_BYTES),
+            new_id=lambda: self.incarnation + base64url(os.urandom(SID_BYTES)),
             clock=time.monotonic,
             later=self._loop.call_soon,
             observer=log if self.admin is None else Observers(log, *self.admin.observers),

@@ -186,7 +186,7 @@ class LinkAcceptor:
     def _is_ours(request: UpgradeRequest) -> bool:
         """True for the subprotocol of the moorage dialect, False for none (azure). Raises `PeerError` for
         others."""
-        asked = request.header(b"sec-websocket-protocol")
+        asked = request.header("sec-websocket-protocol")
         if asked and v1.SUBPROTOCOL not in (name.strip() for name in asked.split(",")):
             raise PeerError(
                 reasons.LINK_UNKNOWN_DIALECT, f"{asked[:64]}; this service knows {v1.SUBPROTOCOL}"
@@ -201,10 +201,10 @@ class LinkAcceptor:
             raise PeerError(reasons.UNKNOWN_HUB, hub[:128])
         token = query.get("access_token", [""])[0]
         if not token:
-            token = auth.bearer(request.header(b"authorization"))
+            token = auth.bearer(request.header("authorization"))
         # An app server may use the public address or another address of the service. Its key has signed the
         # address, so no stranger can choose it.
-        bases = [at for at in (self._public_endpoint, request.header(b"host")) if at]
+        bases = [at for at in (self._public_endpoint, request.header("host")) if at]
         audience = auth.tunnel_audience(bases, request.query_string)
         try:
             claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
@@ -213,7 +213,7 @@ class LinkAcceptor:
                 fix = "the connection string's Endpoint must name the service by this address"
                 raise PeerError(error.reason, f"{error.detail}; {fix}") from None
             raise
-        check_host(value.decode("latin-1") for name, value in request.headers if name == b"host")
+        check_host(request.fields.get("host", ()))
         if not claims.user_id:
             raise PeerError(reasons.TOKEN_CLAIMS, "the app server's id (sub) is missing")
         self.node.hub_settings(hub)

@@ -130,7 +130,7 @@ class SocketPeer:
     def _connect(self, packet: bytes, header: Header) -> Event:
         # socket.io closes a client that connects to a namespace twice. The app server's SDK opens two
         # sockets if both packets arrive before its answer, so the service enforces the rule.
-        if _bare(header.namespace) in map(_bare, self.namespaces):
+        if self.namespaces and _bare(header.namespace) in map(_bare, self.namespaces):
             raise PeerError(reasons.DUPLICATE_CONNECT, header.namespace[:MAX_NAMESPACE])
         if len(self.namespaces) >= self._max_namespaces:
             raise PeerError(reasons.TOO_MANY_NAMESPACES, f"at most {self._max_namespaces}")

@@ -14,7 +14,7 @@ from moorage.hub.ports import AppLink, AppMover, AppPeer, Members, Owner, Return
 from moorage.hub.recovery.sockets.state import Recovery
 from moorage.hub.recovery.sockets.track import Track
 from moorage.hub.rooms import Directory
-from moorage.hub.settings import Limits
+from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.tallies import Tally
 from moorage.wire.commands import Found
 
@@ -401,6 +401,7 @@ class Hub:
         "questions",
         "recovery",
         "servers",
+        "settings",
         "tally",
         "websockets",
     )
@@ -413,6 +414,8 @@ class Hub:
         app_servers_changed: Callable[[], object] = _nothing,
     ) -> None:
         self.name = name
+        self.settings = HubSettings()
+        """Set anew when the configuration is read again."""
         self.tally = tally
         self.directory: Directory[Connection] = Directory(name, news)
         self.servers = AppServers(app_servers_changed)

@@ -103,27 +103,30 @@ class Outbox(Entries, Generic[OwnerT]):
 
     def attach(self, sink: ClientSink, *, ready: bool) -> None:
         """Write to `sink` from now on. Waiting entries are turned into its form, in order."""
-        to_frames = sink.framed and not self.framed
-        if size := self.size:
+        framed, owner, size = sink.framed, self.owner, self.size
+        to_frames = framed and not self.framed
+        if size:
             waiting = self.take_all()
             self.put([frames(payload) for payload in waiting] if to_frames else waiting)
             self._flusher.lost += size - self.size
-        if to_frames and self.owner is not None:
-            self.owner.on_websocket()
-        self._flusher.backlog.forget(self)
-        self.framed, self.packs = sink.framed, sink.packs
+        if to_frames and owner is not None:
+            owner.on_websocket()
+        if self.sink is not None:
+            self._flusher.backlog.forget(self)
+        self.framed, self.packs = framed, sink.packs
         self.sink = sink
         # For a WebSocket this is the transport's own `write`, without a call in between.
         self._write = sink.write
         self._descriptor = sink.descriptor
         self._taking = ready
         self.ready = ready and not self._holds
-        if self.owner is not None and self.owner.held:
+        if owner is not None and owner.held:
             # The former sink was paused. An upgrade must not start the reading again.
             sink.pause_reading()
-        if self.size > self._flusher.backlog.uncounted:
-            self._flusher.backlog.grown(self, self.size)
-        self._flusher.offer(self)
+        if size:
+            if self.size > self._flusher.backlog.uncounted:
+                self._flusher.backlog.grown(self, self.size)
+            self._flusher.offer(self)
 
     def block(self) -> None:
         """The sink takes no data until `unblock`."""

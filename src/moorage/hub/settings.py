@@ -89,3 +89,8 @@ class HubSettings(RecoverySettings, frozen=True, kw_only=True, forbid_unknown_fi
     on_app_loss: Literal["close", "move"] = "close"
     """The clients of a lost app server: `close` them, so that they reconnect, or `move` them to another one,
     with their ids and rooms, but without the app's data."""
+
+    @property
+    def counts_messages(self) -> bool:
+        """True if a limit for messages is set."""
+        return bool(self.messages_per_client or self.messages_per_user or self.messages_per_address)

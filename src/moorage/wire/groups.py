@@ -3,7 +3,8 @@ part means the namespace itself. The room part of a private room is the socket i
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
 from functools import lru_cache
 from typing import Final
 
@@ -11,8 +12,16 @@ MAX_GROUP: Final = 1024
 """Maximum characters of a group's name (the limit of the data-plane API)."""
 
 
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+
+
+def base64url(data: bytes) -> str:
+    """Base64 with the URL-safe alphabet, without padding. `base64` takes three times as long."""
+    return str(b2a_base64(data, newline=False).translate(_URL_SAFE, b"="), "ascii")
+
+
 def _encode(text: str) -> str:
-    return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+    return base64url(text.encode())
 
 
 @lru_cache(maxsize=1024)

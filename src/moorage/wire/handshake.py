@@ -39,16 +39,53 @@ class OpenInfo(msgspec.Struct, frozen=True, gc=False):
     max_payload: int = 1_000_000
 
 
-def handshake_json(handshake: Handshake, issued: int | None = None) -> bytes:
-    """The `handshake` of the moorage dialect; `issued` in milliseconds since 1970. Without it the text is
-    only kept, for those who ask about the client."""
+def handshake_json(handshake: Handshake, issued: int) -> bytes:
+    """The `handshake` of the moorage dialect; `issued` in milliseconds since 1970."""
     url, address = handshake.origin()
-    told = {
-        "headers": handshake.headers,
-        "query": handshake.query,
-        "claims": handshake.claims,
-        "url": url,
-        "address": address,
-        "secure": handshake.secure,
-    }
-    return msgspec.json.encode(told if issued is None else {**told, "issued": issued})
+    return msgspec.json.encode(
+        {
+            "headers": handshake.headers,
+            "query": handshake.query,
+            "claims": handshake.claims,
+            "url": url,
+            "address": address,
+            "secure": handshake.secure,
+            "issued": issued,
+        }
+    )
+
+
+class _Body(msgspec.Struct, gc=False):
+    """The members of `Kept.body` that matter."""
+
+    headers: msgspec.Raw
+    query: msgspec.Raw
+    claims: msgspec.Raw
+
+
+_body = msgspec.json.Decoder(_Body).decode
+
+
+class Kept(msgspec.Struct, gc=False, frozen=True):
+    """A handshake that its app server got in another form, for those who ask about the client. Its JSON is
+    written when somebody asks: that costs more than the client's whole handshake, and few are asked about."""
+
+    body: bytes
+    """JSON with the members `headers`, `query` and `claims`."""
+    url: str
+    address: str
+    secure: bool
+
+    def __bytes__(self) -> bytes:
+        """As `handshake_json`, without `issued`."""
+        body = _body(self.body)
+        return msgspec.json.encode(
+            {
+                "headers": body.headers,
+                "query": body.query,
+                "claims": body.claims,
+                "url": self.url,
+                "address": self.address,
+                "secure": self.secure,
+            }
+        )

@@ -12,7 +12,7 @@ import pytest
 from moorage.auth import AccessKeys, AuthSettings, sign
 from moorage.edge.clients.admission import Admission, is_client_path
 from moorage.edge.clients.log import ClientLog
-from moorage.edge.http.upgrade import parse_query
+from moorage.edge.http.upgrade import decoded, parse_query
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.settings import HubSettings
 from moorage.logs import redact
@@ -172,7 +172,7 @@ def shake(
     target: str = "/socket.io/?EIO=4",
 ) -> Handshake:
     """A request's handshake, as the edges ask for it."""
-    return asked.handshake(hub, "http", query, headers, target=target, address=lambda: "192.0.2.7")
+    return asked.handshake(hub, "http", query, decoded(headers), target=target, address=lambda: "192.0.2.7")
 
 
 def test_an_anonymous_handshake_carries_query_and_headers() -> None:
@@ -415,7 +415,7 @@ def test_the_app_server_gets_the_url_without_the_token(asked: str, told: str) ->
     signed = token(user="ann")
     target = asked.replace("=T", f"={signed}")
     query = parse_query(target.partition("?")[2])
-    made = admission().handshake("chat", "http", query, [HOST], target=target, address=lambda: "192.0.2.7")
+    made = shake(admission(), query, [HOST], target=target)
     assert made.origin() == (told, "192.0.2.7")
     assert (made.user_id, made.secure) == ("ann", False)
 
@@ -425,7 +425,5 @@ def test_the_app_server_gets_the_url_without_the_token(asked: str, told: str) ->
 )
 def test_the_app_server_is_told_of_https_at_a_trusted_proxy(proxies: tuple[str, ...], secure: bool) -> None:
     headers = [HOST, (b"x-forwarded-proto", b"https")]
-    made = admission(proxies=proxies).handshake(
-        "chat", "http", {}, headers, target="/socket.io/", address=lambda: "192.0.2.7"
-    )
+    made = shake(admission(proxies=proxies), {}, headers, target="/socket.io/")
     assert made.secure == secure

@@ -28,7 +28,6 @@ from moorage.wire.reasons import (
     TOO_MANY_GROUPS,
     TRANSPORT_LOST,
     UNEXPECTED_BINARY,
-    UNKNOWN_HUB,
     Reason,
 )
 from tests.hub.fakes import (
@@ -311,37 +310,6 @@ def test_the_clients_of_a_lost_app_server_are_closed() -> None:
     # They reconnect to the remaining app server.
     assert world.client("/").server.id == "two"
     assert world.hub().servers.get("one") is None
-
-
-def test_hub_names_ignore_case() -> None:
-    world = World(hubs={"Listed": HubSettings(anonymous=False)})
-    world.server(hub="MyHub")
-    client = world.open(RecordingOpening(), hub="myhub")
-    assert world.node.hub("MYHUB") is client.hub
-    assert client.hub.name == "MyHub"
-    assert world.emit(EVERYONE, b"42[]", hub="mYhUb").reached == 1
-    assert not world.node.hub_settings("LISTED").anonymous
-
-
-def test_unlisted_hubs() -> None:
-    world = World(hubs={"app": HubSettings(), "default": HubSettings(anonymous=False)})
-    assert world.node.hub_settings("app").anonymous
-    assert not world.node.hub_settings("elsewhere").anonymous
-    world.node.configure({"app": HubSettings(anonymous=False)}, allow_unlisted_hubs=False)
-    assert not world.node.hub_settings("App").anonymous
-    for call in (world.node.hub_settings, world.node.ensure_hub):
-        with pytest.raises(PeerError) as caught:
-            call("elsewhere")
-        assert caught.value.reason is UNKNOWN_HUB
-    assert world.node.hubs == {}
-
-
-def test_known_hubs_are_those_that_exist_or_are_listed() -> None:
-    world = World(hubs={"Listed": HubSettings(), "app": HubSettings(), "default": HubSettings()})
-    assert world.node.known_hubs() == ["app", "listed"]
-    world.server(hub="App")
-    world.server(hub="other")
-    assert world.node.known_hubs() == ["App", "other", "listed"]
 
 
 def test_the_app_server_is_notified_of_an_upgrade() -> None:

@@ -267,19 +267,29 @@ def test_a_known_send_equals_the_result_of_the_parsers(data: bytes) -> None:
 @settings(max_examples=times(5))
 @given(mutated(ANSWERS))
 def test_a_known_answer_equals_the_result_of_the_parser(data: bytes) -> None:
-    number = learn(answer(123), answer(1234567), answer(12, content=None)).answer(data)
-    if number is not None:
+    told = learn(answer(123), answer(1234567), answer(12, content=None), answer(1, content=b"abc")).answer(
+        data
+    )
+    if told is not None:
         found, content = tunnel_frames.decode(data)
-        assert found == Response(number, 200)
-        assert content == b""
+        assert found == Response(told[0], 200)
+        assert content == told[1]
 
 
-@pytest.mark.parametrize("content", [b"", None])
+@pytest.mark.parametrize("content", [b"", None, b"abc", b"x" * 255])
 def test_an_answer_like_another_is_known(content: bytes | None) -> None:
     frames = learn(answer(123, content=content))
-    assert frames.answer(answer(987, content=content)) == 987
+    assert frames.answer(answer(987, content=content)) == (987, content or b"")
     # More digits give other lengths, which are learned separately.
     assert frames.answer(answer(9876, content=content)) is None
+
+
+def test_only_the_content_may_differ() -> None:
+    frames = learn(answer(123, content=b"abc"))
+    assert frames.answer(answer(987, content=b"xyz")) == (987, b"xyz")
+    assert frames.answer(answer(987, content=b"wxyz")) is None
+    assert frames.answer(answer(987, content=b"xyz") + b"z") is None
+    assert frames.answer(answer(987, content=b"xyz")[:-1]) is None
 
 
 @pytest.mark.parametrize(
@@ -312,7 +322,7 @@ def test_the_number_of_learned_frames_is_bounded() -> None:
     frames = KnownFrames(HUB, LIMIT)
     for digits in range(2 * MAX_ANSWERS):
         frames.learn_answer(answer(123, headers=f'"x":["{digits:03}"]'), Response(123, 200), b"")
-    assert frames.answer(answer(123, headers=f'"x":["{MAX_ANSWERS - 1:03}"]')) == 123
+    assert frames.answer(answer(123, headers=f'"x":["{MAX_ANSWERS - 1:03}"]')) == (123, b"")
     assert frames.answer(answer(123, headers=f'"x":["{MAX_ANSWERS:03}"]')) is None
     long = answer(123, headers='"x":["' + "y" * 120 + '"]')
     known_frames = learn(long)
@@ -320,7 +330,7 @@ def test_the_number_of_learned_frames_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [answer(123, status=404), answer(123, content=b"x"), answer(123, more="true")]
+    "data", [answer(123, status=404), answer(123, content=b"x" * 256), answer(123, more="true")]
 )
 def test_other_answers_are_not_learned(data: bytes) -> None:
     assert learn(data).answer(data) is None

@@ -11,7 +11,8 @@ from moorage import logs
 from moorage.edge.azure.channel import Tunnel
 from moorage.edge.settings import LinkSettings
 from moorage.engine.exchange import Calls
-from moorage.hub.hub import AppServer, Hub
+from moorage.hub.commands.deliver import LONG
+from moorage.hub.hub import AppServer, Connection, Hub
 from moorage.hub.node import Node
 from moorage.hub.turns import Job
 from moorage.metrics.metrics import Metrics
@@ -61,31 +62,46 @@ class CallHandler:
         self._calls = Calls()
         self._streams: dict[int, AnswerStream] = {}
 
-    def call(
-        self, tunnel: Tunnel, request: Request | KnownCall, content: bytes, now: float
-    ) -> Job[None] | None:
+    def call(self, tunnel: Tunnel, request: Request, content: bytes, now: float) -> Job[None] | None:
         """Carry out one call, at once or as the job that is returned. Every call gets an answer."""
-        known = self._calls.arrived(request.ack_id, now)
-        if known is not None:
-            tunnel.queue(known)
-            self._server.wake()
-            return None
-        if request.ack_id in self._streams:
+        if self._repeated(tunnel, request.ack_id, now):
             return None
         try:
-            if type(request) is KnownCall:
-                about = (tunnel, request, request.like)
-                return self._server.node.submit(request.command, self._done, about)
-            assert isinstance(request, Request)
             return self._call(tunnel, request, content)
         except Exception as error:
             self._answer(tunnel, request.ack_id, self._refused(request, error))
             return None
 
-    def serves(self, connection: str) -> bool:
-        """True if the client with this id is one of this app server's own."""
+    def known(self, tunnel: Tunnel, call: KnownCall, client: Connection, now: float) -> Job[None] | None:
+        """The same for a call that needs no parser. It is about `client`."""
+        if self._repeated(tunnel, call.ack_id, now):
+            return None
+        command, node = call.command, self._server.node
+        simple = type(command) is SendToConnection and len(command.payload) <= LONG
+        if not simple or node.cluster is not None or client.hub.recovery is not None:
+            return node.submit(command, self._done, (tunnel, call, call.like))
+        assert isinstance(command, SendToConnection)
+        try:
+            node.send(client, command.payload)
+        except Exception as error:
+            status = self._refused(call, error)
+        else:
+            status = call.like.success
+        self._answer(tunnel, call.ack_id, status)
+        return None
+
+    def _repeated(self, tunnel: Tunnel, ack_id: int, now: float) -> bool:
+        """True if the SDK has sent a call before. If that one was answered, its answer is sent again."""
+        answer = self._calls.arrived(ack_id, now)
+        if answer is not None:
+            tunnel.queue(answer)
+            self._server.wake()
+        return answer is not None or ack_id in self._streams
+
+    def own(self, connection: str) -> Connection | None:
+        """The client with this id, if it is one of this app server's own."""
         found = self._server.hub.directory.connections.get(connection)
-        return found is not None and found.server is self._server.app
+        return found if found is not None and found.server is self._server.app else None
 
     def _confined(self, command: Command) -> Command:
         """`command`, restricted so that clients of other app servers get only events and acks. The SDK sends

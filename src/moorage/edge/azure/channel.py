@@ -76,9 +76,8 @@ class Tunnel:
             return
         framed = binary_frame(frame)
         self._out.append(framed)
-        self._size += len(framed)
-        self._metrics.link_frames_sent += 1
-        if self._size > self._limit:
+        self._size = size = self._size + len(framed)
+        if size > self._limit:
             self.flush()
             if self._size > self._limit:
                 self.close(LINK_SLOW)
@@ -87,7 +86,9 @@ class Tunnel:
         """Write what waits, if the app server reads."""
         if self._out and not self.congested and self.open:
             out, self._out = self._out, []
-            self._metrics.link_bytes_sent += self._size
+            metrics = self._metrics
+            metrics.link_frames_sent += len(out)
+            metrics.link_bytes_sent += self._size
             self._size = 0
             self._write(out[0] if len(out) == 1 else b"".join(out))
 

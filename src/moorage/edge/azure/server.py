@@ -22,7 +22,7 @@ from moorage.wire import reasons
 from moorage.wire.azure import cloudevents, tunnel_frames
 from moorage.wire.azure.cloudevents import EventWriter
 from moorage.wire.azure.known import KnownFrames
-from moorage.wire.handshake import Handshake, handshake_json
+from moorage.wire.handshake import Handshake, Kept
 from moorage.wire.reasons import Reason
 
 LATE_ANSWER_SECONDS: Final = 1.5
@@ -229,8 +229,9 @@ class AzureServer:
         channel = Channel(connection)
         connection.channel = channel
         channel.pin(self._pick())
-        connection.handshake = handshake_json(handshake)
-        self._request("connect", channel, cloudevents.connect_body(handshake))
+        body = cloudevents.connect_body(handshake)
+        connection.handshake = Kept(body, *handshake.origin(), handshake.secure)
+        self._request("connect", channel, body)
 
     def forward(self, connection: Client, packet: bytes) -> None:
         """Queue one packet of the client."""
@@ -314,13 +315,14 @@ class AzureServer:
         self.metrics.link_frames_received += 1
         self.metrics.link_bytes_received += len(data)
         known = self._known
-        ack_id = known.answer(data)
-        if ack_id is not None:
-            self._answered(ack_id, 200, b"", now)
+        answer = known.answer(data)
+        if answer is not None:
+            ack_id, content = answer
+            self._answered(ack_id, 200, content, now)
             return None
         call = known.call(data)
-        if call is not None and self.calls.serves(call.connection):
-            return self.calls.call(tunnel, call, b"", now)
+        if call is not None and (client := self.calls.own(call.connection)) is not None:
+            return self.calls.known(tunnel, call, client, now)
         frame, content = tunnel_frames.decode(data)
         if isinstance(frame, tunnel_frames.Request):
             job = self.calls.call(tunnel, frame, content, now)

@@ -4,7 +4,8 @@ handshake."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
@@ -17,6 +18,7 @@ from moorage.edge.limits.clients import ClientLimits, Meter
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
+from moorage.hub.settings import HubSettings
 from moorage.wire import reasons
 from moorage.wire.authority import check_host
 from moorage.wire.azure.dataplane import HUB_NAME
@@ -27,8 +29,8 @@ _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
 _ADMIN_PATHS: Final = ("/admin/socket.io/", "/admin/socket.io")
 """For Socket.IO's Admin UI."""
 _CLIENT_PATHS: Final = ("/clients", "/socket.io", *_ADMIN_PATHS)
-NOT_FORWARDED: Final = frozenset({"proxy-authorization"})
-"""Headers that are kept from the app. `Authorization` is, only if it holds a token of this service."""
+NOT_FORWARDED: Final = "proxy-authorization"
+"""A header that is kept from the app. `Authorization` is, only if it holds a token of this service."""
 _AMBIENT: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
 """Schemes of `Authorization` that browsers add without a script, like cookies. A page of a foreign origin
 must not be able to use them."""
@@ -36,7 +38,11 @@ IN_QUERY: Final = "the query parameter `access_token`"
 IN_HEADER: Final = "the header `Authorization` (scheme `Bearer`)"
 """Not `Authorization: Bearer`: the log would redact the text after the colon as a secret."""
 
-Headers = Iterable[tuple[bytes, bytes]]
+_NONE: Final = ("",)
+"""The values of a header, or of a field of a query, that is missing."""
+
+Fields = Mapping[str, Sequence[str]]
+"""The values of each header, by its name in lower case."""
 
 
 def is_client_path(path: str) -> bool:
@@ -66,11 +72,12 @@ class Admission:
         self._auth = auth_settings
         self._origins = Origins(cors, server.public_endpoint)
         self._proxies = TrustedProxies(server.trusted_proxies)
+        self._behind_proxies = bool(self._proxies)
         self._default_hub = default_hub
         self._wall_clock = wall_clock
         self.admin_hub = ""
         """The hub of Socket.IO's Admin UI; empty if it may not connect."""
-        self.client_limits = ClientLimits(server, node.settings_of, node.clock)
+        self.client_limits = ClientLimits(server, node.clock)
         self.refused: Callable[[str, str, bool, PeerError], object] = _nobody
         """Called for each client that is refused here, with the hub, the token ("" if there is none), and
         whether the token is valid."""
@@ -81,21 +88,17 @@ class Admission:
             return self._default_hub
         if path in _ADMIN_PATHS and self.admin_hub:
             return self.admin_hub
-        match = _PATH.fullmatch(path)
-        if match is None:
-            raise PeerError(reasons.UNKNOWN_PATH, path[:128])
-        hub = unquote(match[1])
-        if not HUB_NAME.fullmatch(hub):
-            raise PeerError(reasons.UNKNOWN_HUB, hub[:128])
-        self.node.hub_settings(hub)
+        hub = _hub_in(path)
+        if not self.node.allow_unlisted:
+            self.node.hub_settings(hub)
         return hub
 
     @staticmethod
     def check_query(query: Mapping[str, Sequence[str]], transport: str) -> str | None:
         """The session id of an Engine.IO request, None for a new session. Raises `PeerError`."""
-        if query.get("EIO", [""])[0] != "4":
+        if query.get("EIO", _NONE)[0] != "4":
             raise PeerError(reasons.UNSUPPORTED_VERSION)
-        if query.get("transport", [""])[0] != transport:
+        if query.get("transport", _NONE)[0] != transport:
             raise PeerError(reasons.UNKNOWN_TRANSPORT)
         sid = query.get("sid")
         return sid[0] if sid else None
@@ -122,47 +125,45 @@ class Admission:
         hub: str,
         scheme: str,
         query: dict[str, list[str]],
-        headers: Headers,
+        fields: Fields,
         *,
         target: str,
         address: Callable[[], str],
     ) -> Handshake:
-        """Check the token and gather what the app server may know. `target` is path and query as received,
-        `address` gives the peer's. Raises `PeerError` (token-*, address-refused, too-many-connects)."""
-        gathered = _gathered(headers)
-
-        def client_address() -> str:
-            return self._proxies.client(address(), gathered)
-
-        token = query.get("access_token", [""])[0] or _bearer(gathered)
-        claims: Claims | None = None
+        """Check the token and gather what the app server may know. `fields` are the headers, `target` is path
+        and query as received, `address` gives the peer's. Takes our token out of `query`. Raises `PeerError`
+        (token-*, address-refused, too-many-connects)."""
+        headers = dict(fields)
+        settings = self.node.settings_of(hub)
+        client_address = partial(self._client_address, fields, address) if self._behind_proxies else address
+        claims, query_is_ours = None, True
         try:
             # First, because a signature costs more to check than an address.
-            self.client_limits.check_address(hub, client_address)
-            claims, query_is_ours = self._claims(hub, scheme, query, gathered)
-            self.client_limits.check_user(hub, None if claims is None else claims.user_id)
-            check_host(gathered.get("host", ()))
+            self.client_limits.check_address(hub, settings, client_address)
+            if "access_token" in query or "authorization" in headers:
+                claims, query_is_ours = self._claims(hub, settings, scheme, query, headers)
+                self.client_limits.check_user(hub, settings, None if claims is None else claims.user_id)
+            elif not settings.anonymous:
+                raise _token_wanted({})
+            check_host(fields.get("host", ()))
         except PeerError as error:
+            token = query.get("access_token", _NONE)[0] or _bearer(fields)
             self.refused(hub, token, claims is not None, error)
             raise
         if query_is_ours:
             query.pop("access_token", None)
-
-        def origin() -> Origin:
-            url = _without_token(target) if query_is_ours else target
-            return Origin(url, client_address())
-
-        self._hide_from_foreign_pages(gathered)
-        for hidden in NOT_FORWARDED:
-            gathered.pop(hidden, None)
-        if self._proxies:
-            scheme = self._proxies.scheme(address(), gathered, scheme)
+        if "cookie" in headers or "authorization" in headers:
+            self._hide_from_foreign_pages(headers)
+        headers.pop(NOT_FORWARDED, None)
+        if self._behind_proxies:
+            scheme = self._proxies.scheme(address(), headers, scheme)
         secure = scheme == "https"
+        origin = partial(_origin, target, client_address, query_is_ours=query_is_ours)
         if claims is None:
-            return Handshake(query=query, headers=gathered, origin=origin, secure=secure)
+            return Handshake(query=query, headers=headers, origin=origin, secure=secure)
         return Handshake(
             query=query,
-            headers=gathered,
+            headers=headers,
             claims=claims.all,
             user_id=claims.user_id,
             groups=claims.groups,
@@ -170,20 +171,28 @@ class Admission:
             secure=secure,
         )
 
-    def meter(self, connection: Connection, headers: Headers, address: Callable[[], str]) -> Meter | None:
+    def meter(self, connection: Connection, fields: Fields, address: Callable[[], str]) -> Meter | None:
         """What counts the messages of a new transport; None if its hub has no limit."""
-        return self.client_limits.meter(
-            connection, lambda: self._proxies.client(address(), _gathered(headers))
-        )
+        if not connection.hub.settings.counts_messages:
+            return None
+        return self.client_limits.meter(connection, partial(self._client_address, fields, address))
+
+    def _client_address(self, fields: Fields, address: Callable[[], str]) -> str:
+        return self._proxies.client(address(), fields)
 
     def _claims(
-        self, hub: str, scheme: str, query: dict[str, list[str]], headers: dict[str, list[str]]
+        self,
+        hub: str,
+        settings: HubSettings,
+        scheme: str,
+        query: dict[str, list[str]],
+        headers: dict[str, Sequence[str]],
     ) -> tuple[Claims | None, bool]:
         """The client's claims (None for an anonymous client), and False if the query parameter `access_token`
         is the app's own. Takes our token out of `headers`. Raises `PeerError` (token-*)."""
         claims: Claims | None = None
         refused: dict[str, PeerError] = {}
-        for place, token in ((IN_QUERY, query.get("access_token", [""])[0]), (IN_HEADER, _bearer(headers))):
+        for place, token in ((IN_QUERY, query.get("access_token", _NONE)[0]), (IN_HEADER, _bearer(headers))):
             if not token:
                 continue
             if claims is not None:
@@ -195,7 +204,7 @@ class Admission:
                     refused[place] = error
             if ours and place is IN_HEADER:
                 del headers["authorization"]
-        if claims is None and not self.node.hub_settings(hub).anonymous:
+        if claims is None and not settings.anonymous:
             raise _token_wanted(refused)
         return claims, IN_QUERY not in refused
 
@@ -216,12 +225,12 @@ class Admission:
                 raise
             return None, error
 
-    def _hide_from_foreign_pages(self, headers: dict[str, list[str]]) -> None:
+    def _hide_from_foreign_pages(self, headers: dict[str, Sequence[str]]) -> None:
         """Remove what a visitor's browser adds by itself, if the page is of an origin that is not trusted."""
         origins = headers.get("origin")
         if not origins or all(map(self._origins.trusts, origins)):
             return
-        if len(origins) == 1 and self._origins.is_own(origins[0], headers.get("host", [""])[0]):
+        if len(origins) == 1 and self._origins.is_own(origins[0], headers.get("host", _NONE)[0]):
             return
         headers.pop("cookie", None)
         schemes = {value.partition(" ")[0].lower() for value in headers.get("authorization", ())}
@@ -242,21 +251,25 @@ def _nobody(hub: str, token: str, is_valid: bool, error: PeerError) -> None:
     """Report nothing."""
 
 
-def _gathered(headers: Headers) -> dict[str, list[str]]:
-    """The values of each header, by its name in lower case."""
-    gathered: dict[str, list[str]] = {}
-    for raw, value in headers:
-        name = raw.decode("latin-1").lower()
-        if name in gathered:
-            gathered[name].append(value.decode("latin-1"))
-        else:
-            gathered[name] = [value.decode("latin-1")]
-    return gathered
+# Clients use the same few paths. A path is only kept if it names a hub, so its length is limited.
+@lru_cache(maxsize=1024)
+def _hub_in(path: str) -> str:
+    match = _PATH.fullmatch(path)
+    if match is None:
+        raise PeerError(reasons.UNKNOWN_PATH, path[:128])
+    hub = unquote(match[1])
+    if not HUB_NAME.fullmatch(hub):
+        raise PeerError(reasons.UNKNOWN_HUB, hub[:128])
+    return hub
+
+
+def _origin(target: str, address: Callable[[], str], *, query_is_ours: bool) -> Origin:
+    return Origin(_without_token(target) if query_is_ours else target, address())
 
 
 def _bearer(headers: Mapping[str, Sequence[str]]) -> str:
     """The token of an `Authorization` header with the scheme `Bearer`, or ""."""
-    value = headers.get("authorization", [""])[0]
+    value = headers.get("authorization", _NONE)[0]
     return value[7:].strip() if value[:7].lower() == "bearer " else ""
 
 
@@ -274,9 +287,9 @@ def _token_wanted(refused: Mapping[str, PeerError]) -> PeerError:
 def _without_token(target: str) -> str:
     """Path and query without the token, which must not reach the app server's logs. Names are decoded before
     the comparison, because `access%5Ftoken` names the token, too."""
-    path, _, query = target.partition("?")
-    if "access" not in query and "%" not in query:
+    if "access" not in target and "%" not in target:
         return target
+    path, _, query = target.partition("?")
     kept = "&".join(
         field for field in query.split("&") if unquote_plus(field.partition("=")[0]) != "access_token"
     )

@@ -14,7 +14,7 @@ from moorage.edge.http.asgi import GoneError, Receive, Scope, read_body, unless_
 from moorage.edge.http.protocol import TURN, Turn
 from moorage.edge.http.refusals import error_body
 from moorage.edge.http.replies import Send, preflight, respond
-from moorage.edge.http.upgrade import parse_query
+from moorage.edge.http.upgrade import decoded, parse_query
 from moorage.edge.limits.clients import Meter
 from moorage.edge.relay.relay import Relay
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
@@ -296,6 +296,7 @@ class PollingHandler:
 
     async def _open(self, scope: Scope, receive: Receive, hub: str, query: dict[str, list[str]]) -> bytes:
         path, asked = scope["path"], scope["query_string"].decode("latin-1")
+        fields = decoded(scope["headers"])
 
         def address() -> str:
             return str(scope["client"][0]) if scope["client"] else ""
@@ -304,7 +305,7 @@ class PollingHandler:
             hub,
             scope["scheme"],
             query,
-            scope["headers"],
+            fields,
             target=f"{path}?{asked}" if asked else path,
             address=address,
         )
@@ -319,7 +320,7 @@ class PollingHandler:
         if connection.session.state == State.CLOSED:
             raise PeerError(reasons.UNKNOWN_SID, "closed while it was opening")
         session = PollingSession(self, connection)
-        session.meter = self._admission.meter(connection, scope["headers"], address)
+        session.meter = self._admission.meter(connection, fields, address)
         self._sessions[connection.id] = session
         connection.outbox.attach(session, ready=False)
         return engineio.open_packet(

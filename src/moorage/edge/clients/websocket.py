@@ -343,7 +343,7 @@ class WebSocketAcceptor:
 
     def upgrade(self, request: UpgradeRequest) -> None:
         """Handle a client's request for a WebSocket."""
-        origin = request.header(b"origin")
+        origin = request.header("origin")
         sid: str | None = None
         try:
             hub = self.admission.hub_of(request.path)
@@ -355,7 +355,7 @@ class WebSocketAcceptor:
                 self._upgrade_session(request, hub, sid, subprotocol)
                 return
             handshake = self.admission.handshake(
-                hub, request.scheme, query, request.headers, target=request.target, address=request.address
+                hub, request.scheme, query, request.fields, target=request.target, address=request.address
             )
             opening = _Opening(self, request, subprotocol)
             opening.connection = self.node.connect(hub, handshake, opening)
@@ -387,7 +387,7 @@ class WebSocketAcceptor:
 
     def socket(self, connection: Connection, request: UpgradeRequest, *, probing: bool) -> ClientSocket:
         """The listener of a new WebSocket."""
-        meter = self.admission.meter(connection, request.headers, request.address)
+        meter = self.admission.meter(connection, request.fields, request.address)
         if meter is None:
             return ClientSocket(self, connection, probing=probing)
         return MeteredSocket(self, connection, meter, probing=probing)
@@ -442,4 +442,4 @@ class _Opening:
 
     def refused(self, reason: Reason, detail: str) -> None:
         error, admission = PeerError(reason, detail), self._acceptor.admission
-        self._request.refuse(error, tuple(admission.cors_headers(self._request.header(b"origin"))))
+        self._request.refuse(error, tuple(admission.cors_headers(self._request.header("origin"))))

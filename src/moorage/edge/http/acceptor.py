@@ -19,12 +19,15 @@ from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import HEADER_TIMEOUT
 
-_NAME: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_VALUE: Final = rb"[\t -~\x80-\xff]*"
+_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE: Final = r"[\t -~\x80-\xff]*"
 # Possessive, so that no request is tried in several ways.
-_HEAD: Final = re.compile(rb"GET (/[!-~]*) HTTP/1\.1((?:\r\n%b+:%b+)*+)" % (_NAME, _VALUE))
-_HEADER: Final = re.compile(rb"\r\n(%b):[ \t]*(%b)" % (_NAME, _VALUE))
-_BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"expect"))
+_HEAD: Final = re.compile(rf"GET (/[!-~]*) HTTP/1\.1(?:\r\n{_NAME}+:{_VALUE}+)*+")
+# A value without the spaces around it. Those behind it are skipped on the way to the next header.
+_HEADER: Final = re.compile(rf"\r\n({_NAME}):[ \t]*((?:{_VALUE}[!-~\x80-\xff])?)")
+_BODY: Final = frozenset(("content-length", "transfer-encoding", "expect"))
+_NONE: Final = ("",)
+"""The values of a header that is missing."""
 
 
 class Setup(NamedTuple):
@@ -127,24 +130,27 @@ class PassedAcceptor(Acceptor):
         super().data_received(before + data)
 
 
-def read_upgrade(data: bytes, limit: int) -> tuple[str, list[tuple[bytes, bytes]], int] | None:
-    """Target, headers (names in lower case) and length of a complete WebSocket upgrade request. None for
-    anything that does not follow RFC 9112's grammar to the letter, and for an upgrade that only the second of
-    two headers with one name asks for."""
+def read_upgrade(data: bytes, limit: int) -> tuple[str, dict[str, list[str]], int] | None:
+    """Target, headers (the values of each, by its name in lower case) and length of a complete WebSocket
+    upgrade request. None for anything that does not follow RFC 9112's grammar to the letter, and for an
+    upgrade that only the second of two headers with one name asks for."""
     end = data.find(b"\r\n\r\n")
     if not 0 < end <= limit:
         return None
-    # One expression for all headers: a loop with one for each costs 5 us more.
-    head = _HEAD.fullmatch(data, 0, end)
+    # Decoded once, and one expression for all headers: a call of each for every header costs 10 us more.
+    text = str(data[:end], "latin-1")
+    head = _HEAD.fullmatch(text)
     if head is None:
         return None
-    headers = [(name.lower(), value.rstrip()) for name, value in _HEADER.findall(head[2])]
-    first = dict(reversed(headers))
-    if len(headers) > MAX_HEADERS or not _BODY.isdisjoint(first):
+    found = _HEADER.findall(text, head.end(1))
+    headers = {name.lower(): [value] for name, value in found}
+    if len(headers) < len(found):
+        headers = upgrade.gathered(found)
+    if len(found) > MAX_HEADERS or not _BODY.isdisjoint(headers):
         return None
-    if first.get(b"upgrade", b"").lower() != b"websocket":
+    if headers.get("upgrade", _NONE)[0].lower() != "websocket":
         return None
-    tokens = first.get(b"connection", b"").lower().split(b",")
-    if b"upgrade" not in tokens and b"upgrade" not in [token.strip() for token in tokens]:
+    connection = headers.get("connection", _NONE)[0].lower()
+    if connection != "upgrade" and "upgrade" not in [token.strip(" \t") for token in connection.split(",")]:
         return None
-    return head[1].decode("ascii"), headers, end + 4
+    return head[1], headers, end + 4

@@ -325,7 +325,7 @@ class HttpProtocol(HttpToolsProtocol):
         upgrade.begin(
             self._tcp.real,
             target,
-            self.headers,
+            upgrade.decoded(self.headers),
             early,
             upgrades=self.upgrades,
             metrics=self.metrics,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from picows import WSListener
@@ -22,7 +22,7 @@ MAX_FIELDS: Final = 1_000
 """Maximum fields of a query, the same as in Node.js."""
 MAX_EARLY: Final = 64 * 1024
 """Bytes that a client may send between its upgrade request and our 101."""
-_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Peer(Protocol):
@@ -41,39 +41,47 @@ class UpgradeRequest(asyncio.Protocol):
     """A WebSocket upgrade request without an answer yet. It holds the transport, so that a refusal can still
     be an HTTP status. The app server may take seconds to decide."""
 
-    relayed: Peer | None = None
-    """The client of a request that another node has relayed."""
+    __slots__ = (
+        "_answered", "_early", "_transport", "fields", "on_lost", "path", "query_string", "relayed", "source",
+        "target",
+    )  # fmt: skip
 
     def __init__(
         self,
         transport: asyncio.Transport,
-        path: str,
-        query: str,
-        headers: list[tuple[bytes, bytes]],
+        target: str,
+        fields: dict[str, list[str]],
         early: bytes,
         source: Source | None = None,
     ) -> None:
+        self.relayed: Peer | None = None
+        """The client of a request that another node has relayed."""
         self.source = source
         """The client, if a proxy has named it."""
-        self.path = path
-        self.query_string = query
-        self.headers = headers
-        # Every connect looks up five headers: searching the list each time would cost 5 us.
-        self._first_values = dict(reversed(headers))
+        self.target = target
+        """Path and query as received."""
+        self.path, _, self.query_string = target.partition("?")
+        self.fields = fields
+        """The values of each header, by its name in lower case."""
         self.on_lost: Callable[[], None] | None = None
         """Called if the client disconnects before the answer."""
         self._transport = transport
         self._early = early
         self._answered = False
 
-    def header(self, name: bytes) -> str:
+    def header(self, name: str) -> str:
         """The first value of a header (lower-case name), or ""."""
-        return self._first_values.get(name, b"").decode("latin-1")
+        values = self.fields.get(name)
+        return values[0] if values else ""
 
     @property
-    def target(self) -> str:
-        """Path and query as received."""
-        return f"{self.path}?{self.query_string}" if self.query_string else self.path
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """All headers, in the form of ASGI. Those with one name stand together."""
+        return [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, values in self.fields.items()
+            for value in values
+        ]
 
     def address(self) -> str:
         """The peer's IP address."""
@@ -99,21 +107,18 @@ class UpgradeRequest(asyncio.Protocol):
     @property
     def first_protocol(self) -> str:
         """The first subprotocol that the client offers, or "". Raises `PeerError` (bad-upgrade)."""
-        if b"sec-websocket-protocol" not in self._first_values:
+        offers = self.fields.get("sec-websocket-protocol")
+        if offers is None:
             return ""
-        offers = [value for name, value in self.headers if name == b"sec-websocket-protocol"]
-        names = [name.strip(b" \t") for name in b",".join(offers).split(b",")]
+        names = [name.strip(" \t") for name in ",".join(offers).split(",")]
         if len(set(names)) < len(names) or not all(map(_TOKEN.fullmatch, names)):
             raise PeerError(BAD_UPGRADE, "Sec-WebSocket-Protocol")
-        return names[0].decode()
+        return names[0]
 
     @property
     def extensions(self) -> str:
         """The offers of extensions, from all headers."""
-        if b"sec-websocket-extensions" not in self._first_values:
-            return ""
-        offers = [value for name, value in self.headers if name == b"sec-websocket-extensions"]
-        return b",".join(offers).decode("latin-1")
+        return ",".join(self.fields.get("sec-websocket-extensions", ()))
 
     def data_received(self, data: bytes) -> None:
         """The client sends data before the 101: keep it, within limits."""
@@ -147,7 +152,7 @@ class UpgradeRequest(asyncio.Protocol):
 
     def arrived(self, path: str, client: Peer) -> None:
         """Another node has relayed this request, which `client` sent for `path`."""
-        self.path, self.relayed = path, client
+        self.target, self.path, self.relayed = path + self.target[len(self.path) :], path, client
 
     def release(self) -> tuple[asyncio.Transport, bytes]:
         """Give the connection away without an answer. Returns it, not reading, and what the client has sent
@@ -176,7 +181,7 @@ class UpgradeRequest(asyncio.Protocol):
         take_over(
             self._transport,
             listener,
-            self.header(b"sec-websocket-key").encode("latin-1"),
+            self.header("sec-websocket-key").encode("latin-1"),
             early,
             max_frame=max_frame,
             first=first,
@@ -198,23 +203,35 @@ class UpgradeRequest(asyncio.Protocol):
 def begin(
     transport: asyncio.Transport,
     target: str,
-    headers: list[tuple[bytes, bytes]],
+    fields: dict[str, list[str]],
     early: bytes,
     *,
     upgrades: Callable[[UpgradeRequest], None],
     metrics: Metrics,
     source: Source | None = None,
 ) -> None:
-    """Handle an upgrade request that was read from `transport`. `early` is the data behind it, `source` the
-    client that a proxy has named."""
-    path, _, query = target.partition("?")
-    request = UpgradeRequest(transport, path, query, headers, early, source)
+    """Handle an upgrade request that was read from `transport`. `fields` are the values of each header, by
+    its name in lower case, `early` is the data behind the request, `source` the client that a proxy named."""
+    request = UpgradeRequest(transport, target, fields, early, source)
     transport.set_protocol(request)
-    if len(request.header(b"sec-websocket-key")) != 24 or request.header(b"sec-websocket-version") != "13":
+    if len(request.header("sec-websocket-key")) != 24 or request.header("sec-websocket-version") != "13":
         metrics.refusals["http", BAD_UPGRADE.name] += 1
         request.refuse(PeerError(BAD_UPGRADE), ((b"sec-websocket-version", b"13"),))
     else:
         upgrades(request)
+
+
+def gathered(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The values of each header, by its name in lower case."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def decoded(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, list[str]]:
+    """The same of headers in the form of ASGI."""
+    return gathered((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
 
 
 def parse_query(query: str) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """The limits for clients: which addresses may connect, and how fast they and users may connect and send.
 
-Each node counts for itself. If no limit is set, a connect costs two look-ups here, and a message nothing."""
+Each node counts for itself. If no limit is set, a connect costs a few comparisons here, and a message
+nothing."""
 
 from __future__ import annotations
 
@@ -42,10 +43,7 @@ class Meter:
 class ClientLimits:
     """The limits of one node."""
 
-    def __init__(
-        self, server: ServerSettings, settings_of: Callable[[str], HubSettings], clock: Callable[[], float]
-    ) -> None:
-        self._settings_of = settings_of
+    def __init__(self, server: ServerSettings, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._connects = Buckets()
         self._messages: WeakValueDictionary[tuple[str, str, str, Rate], Bucket] = WeakValueDictionary()
@@ -54,21 +52,23 @@ class ClientLimits:
 
     def reload(self, server: ServerSettings) -> None:
         """New lists, for clients that connect from now on."""
-        self._list = AccessList(server.allow, server.deny)
+        found = AccessList(server.allow, server.deny)
+        self._list = found if found else None
 
-    def check_address(self, hub: str, address: Callable[[], str]) -> None:
-        """A client asks for a session. Raises `PeerError` (address-refused, too-many-connects)."""
-        rate = self._settings_of(hub).connects_per_address
-        if not rate and not self._list:
+    def check_address(self, hub: str, settings: HubSettings, address: Callable[[], str]) -> None:
+        """A client asks for a session in a hub with these settings. Raises `PeerError` (address-refused,
+        too-many-connects)."""
+        rate = settings.connects_per_address
+        if not rate and self._list is None:
             return
         found = address()
-        if self._list and not self._list.allows(found):
+        if self._list is not None and not self._list.allows(found):
             raise PeerError(reasons.ADDRESS_REFUSED, found[:64])
         self._check("connects_per_address", rate, hub, counted_address(found))
 
-    def check_user(self, hub: str, user: str | None) -> None:
+    def check_user(self, hub: str, settings: HubSettings, user: str | None) -> None:
         """The user of the client is known. Raises `PeerError` (too-many-connects)."""
-        rate = self._settings_of(hub).connects_per_user
+        rate = settings.connects_per_user
         if rate and user is not None:
             self._check("connects_per_user", rate, hub, user)
 
@@ -79,10 +79,10 @@ class ClientLimits:
 
     def meter(self, connection: Connection, address: Callable[[], str]) -> Meter | None:
         """What counts the messages of a new transport of this connection; None if there is no limit."""
-        settings = self._settings_of(connection.hub.name)
-        limits = (settings.messages_per_client, settings.messages_per_user, settings.messages_per_address)
-        if not any(limits):
+        settings = connection.hub.settings
+        if not settings.counts_messages:
             return None
+        limits = (settings.messages_per_client, settings.messages_per_user, settings.messages_per_address)
         user = connection.user_id
         keys = (connection.id, user, counted_address(address()) if limits[2] else None)
         names = ("messages_per_client", "messages_per_user", "messages_per_address")

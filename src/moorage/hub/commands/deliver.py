@@ -75,10 +75,15 @@ def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> 
     if engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
         if connection.hub.recovery is not None:
             _record_each(clients, connection, connection.hub.recovery, payload)
-            return
-        special = is_special(payload)
-        delivery = SpecialDelivery(clients, payload) if special else Delivery(payload, clients.flusher)
-        delivery.to((connection,))
+        elif engineio.SEPARATOR not in payload and not payload.startswith(b"b"):
+            # Nearly always the answer to a CONNECT.
+            packet, header = _step(engineio.check_text(payload))
+            if connection.session.state != State.CLOSED:
+                _one(clients, connection, packet, header)
+        else:
+            special = is_special(payload)
+            delivery = SpecialDelivery(clients, payload) if special else Delivery(payload, clients.flusher)
+            delivery.to((connection,))
         return
     if not payload.isascii():
         engineio.check_text(payload)

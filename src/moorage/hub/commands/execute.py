@@ -168,12 +168,17 @@ def _known(hub: Hub, to: Selection) -> Outcome:
 def _join(clients: Clients, hub: Hub, command: JoinGroups) -> Done:
     if hub.directory.work(command.to) * JOIN_WORK * max(1, len(command.groups)) > FEW:
         return _joining(clients, hub, command)
+    groups = command.groups
     to = tuple(hub.directory.select(command.to))
-    _check_groups(clients, hub, to, command.groups)
-    prefixed = [(group, prefix_of(group)) for group in command.groups]
+    # Azure's SDK joins each socket's private room, in which the socket is already.
+    outside = [connection for connection in to if not connection.groups.issuperset(groups)]
+    if outside:
+        _check_groups(clients, hub, outside, groups)
+        prefixed = [(group, prefix_of(group)) for group in groups]
+        for connection in outside:
+            _join_one(hub, connection, prefixed)
     for connection in to:
-        _join_one(hub, connection, prefixed)
-        if not command.quiet and connection.server.can.wants_room_changes:
+        if connection.server.can.wants_room_changes and not command.quiet:
             _news(connection.server.peer, connection, command.groups, joined=True)
     if not to and _named(command.to):
         return NOT_FOUND
@@ -212,7 +217,8 @@ def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
 
 
 def _check_groups(clients: Clients, hub: Hub, to: Iterable[Connection], new: tuple[str, ...]) -> None:
-    check_rooms(hub.directory.rooms, clients.settings_of(hub.name), new)
+    if hub.settings.max_rooms:
+        check_rooms(hub.directory.rooms, hub.settings.max_rooms, new)
     limit = clients.limits.max_groups
     for connection in to:
         groups = connection.groups

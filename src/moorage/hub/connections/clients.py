@@ -15,16 +15,16 @@ from moorage.hub.connections.bursts import Bursts
 from moorage.hub.connections.fanout import Encoded, push
 from moorage.hub.connections.guests import Guests
 from moorage.hub.connections.heartbeat import Heartbeats
+from moorage.hub.connections.hubs import Hubs
 from moorage.hub.connections.quotas import check_quotas, unwelcome
 from moorage.hub.handover.handovers import Handovers
 from moorage.hub.handover.move import Move
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.inspect.paced import Paced
 from moorage.hub.journal.gate import GatedFlusher
-from moorage.hub.ports import Faults, Later, Members, Observer, Opening, Reach, RefusedError, Who
+from moorage.hub.ports import Faults, Later, Observer, Opening, Reach, RefusedError, Who
 from moorage.hub.recovery.claims import Claims
 from moorage.hub.settings import HubSettings, Limits
-from moorage.hub.tallies import Tallies
 from moorage.hub.turns import AT_ONCE, Intake, Job, ResultT, Turns
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError
@@ -33,7 +33,7 @@ from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
 
 
-class Clients:
+class Clients(Hubs):
     """Owns the hubs of one event loop. All methods are for that loop's thread only."""
 
     def __init__(
@@ -50,6 +50,7 @@ class Clients:
         allow_unlisted_hubs: bool = True,
         incarnation: str = "",
     ) -> None:
+        super().__init__(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
         self.new_id, self.incarnation = new_id, incarnation
         """The latter identifies this start of the node."""
         self.emit_numbers = count(1)
@@ -58,12 +59,8 @@ class Clients:
         self.later = later
         self.cluster: Reach | None = None
         """The other nodes; None if there are none."""
-        self.members: Members | None = None
-        """Notified of the groups with members here, for the other nodes. Set before the first hub exists."""
         self.app_servers_changed: Callable[[], object] = lambda: None
         """Called when an app server of this node comes, goes, or is up or down."""
-        self.hub_made: Callable[[], object] = lambda: None
-        """Called when a hub begins to exist."""
         self.late_answers = 0
         """Answers of clients and app servers for which nobody waited any more."""
         self.invoke_timeouts = self.server_timeouts = 0
@@ -71,8 +68,6 @@ class Clients:
         self.limits = limits
         self.invoke_timeout = invoke_timeout
         """Maximum time in seconds that a question waits for its answers."""
-        self.hubs: dict[str, Hub] = {}
-        self.tallies = Tallies()
         self.draining = False
         self.connections = 0
         """Number of connections in all hubs, those that wait for their app server included."""
@@ -93,7 +88,6 @@ class Clients:
         self.claims = Claims(new_id, clock, partial(self.disconnect, who="client"), self._goes_on)
         self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
         self.handovers = self._make_handovers(later)
-        self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
 
     def _make_handovers(self, later: Later) -> Handovers:
         return Handovers(
@@ -104,45 +98,6 @@ class Clients:
             read_on=lambda connection: self.heartbeats.read_on(connection, self.clock()),
             moves_on_loss=lambda name: self.settings_of(name).on_app_loss == "move",
         )
-
-    # -- hubs ---------------------------------------------------------------------------------
-
-    def configure(self, hubs: Mapping[str, HubSettings], *, allow_unlisted_hubs: bool) -> None:
-        """Take new hub settings, at the start and on a reload. Connections are not touched."""
-        self._hub_settings = {name.casefold(): settings for name, settings in hubs.items()}
-        self._unlisted = self._hub_settings.get("default", HubSettings())
-        self._allow_unlisted = allow_unlisted_hubs
-        self.tallies.expect(hubs.keys() - {"default"})
-
-    def hub_settings(self, name: str) -> HubSettings:
-        """The settings of hub `name`. Raises `PeerError` (unknown-hub) if only listed hubs may exist."""
-        if self._allow_unlisted or name.casefold() in self._hub_settings:
-            return self.settings_of(name)
-        raise PeerError(reasons.UNKNOWN_HUB, name[:128])
-
-    def settings_of(self, name: str) -> HubSettings:
-        """The settings of hub `name`, whether it may exist or not."""
-        return self._hub_settings.get(name.casefold(), self._unlisted)
-
-    def known_hubs(self) -> list[str]:
-        """Names of the hubs that exist now and of those that the configuration lists."""
-        listed = self._hub_settings.keys() - self.hubs.keys() - {"default"}
-        return [*(hub.name for hub in self.hubs.values()), *sorted(listed)]
-
-    def hub(self, name: str) -> Hub | None:
-        """The hub, if it exists. Names compare without case, as in the SDK."""
-        return self.hubs.get(name.casefold())
-
-    def ensure_hub(self, name: str) -> Hub:
-        """The hub for an app server's link, created on first use. Only a signed link gets here, so a
-        stranger's client cannot create hubs."""
-        self.hub_settings(name)
-        hub = self.hub(name)
-        if hub is None:
-            hub = Hub(name, self.tallies.of(name), self.members, self._app_servers_changed)
-            self.hubs[name.casefold()] = hub
-            self.hub_made()
-        return hub
 
     # -- app servers --------------------------------------------------------------------------
 
@@ -177,10 +132,6 @@ class Clients:
             self.refuse(connection, reasons.NO_APP_SERVER, "the app server went away")
         elif not self.handovers.keeps(connection, lost=lost):
             self.disconnect(connection, reasons.APP_LOST, who="service")
-
-    def _forget_if_empty(self, hub: Hub) -> None:
-        if hub.is_empty and self.hubs.get(hub.name.casefold()) is hub:
-            del self.hubs[hub.name.casefold()]
 
     def _app_servers_changed(self) -> None:
         self.handovers.app_servers_changed()
@@ -226,7 +177,7 @@ class Clients:
         hub = self.hub(hub_name)
         if hub is None or (server := hub.servers.choose()) is None:
             raise PeerError(reasons.NO_APP_SERVER)
-        check_quotas(hub, self.settings_of(hub.name), handshake.user_id)
+        check_quotas(hub, handshake.user_id)
         return hub, server
 
     def accept(self, connection: Client, info: OpenInfo) -> None:
@@ -243,7 +194,7 @@ class Clients:
             return
         opening, handshake = waiting
         hub, user = connection.hub, connection.user_id
-        error = unwelcome(hub, self.settings_of(hub.name), user, draining=self.draining)
+        error = unwelcome(hub, user, draining=self.draining)
         if error is not None:
             self._forget(connection)
             connection.server.link.closed(connection, error.reason)

@@ -11,6 +11,7 @@ from moorage.hub.hub import Connection
 from moorage.hub.inspect.masking import masked_headers, masked_query
 from moorage.hub.turns import Job
 from moorage.wire.groups import prefix_of, room_of
+from moorage.wire.handshake import Kept
 from moorage.wire.inspect.forms import ConnectionFull, ConnectionRow, SocketRow
 
 STEP: Final = 50
@@ -37,7 +38,8 @@ _all_told = msgspec.json.Decoder(_AllTold).decode
 
 def address_of(connection: Connection) -> str:
     """The client's address, "" if it is unknown. Takes about a microsecond."""
-    return _told(bytes(connection.handshake)).address
+    handshake = connection.handshake
+    return handshake.address if isinstance(handshake, Kept) else _told(bytes(handshake)).address
 
 
 def row(connection: Connection, node: str, now: float) -> ConnectionRow:

@@ -1,10 +1,10 @@
 """Frames of one app server that need no parser, because a frame like them has been parsed before.
 
-Nearly all frames of an app server that speaks the azure dialect are of three kinds: a plain answer to an
-event, a send to one client, and one client's join or leave of rooms. Two frames of a kind differ in the
-AckId, the client's id, the content and the lengths, and in nothing else. The first frame of a kind is decoded
-by `tunnel_frames` and `dataplane`, which check everything. `KnownFrames` keeps the bytes around the parts
-that differ.
+Nearly all frames of an app server that speaks the azure dialect are of three kinds: an answer to an event, a
+send to one client, and one client's join or leave of rooms. Two frames of a kind
+differ in the AckId, the client's id, the content and the lengths, and in nothing else. The first frame of
+a kind is decoded by `tunnel_frames` and `dataplane`, which check everything. `KnownFrames` keeps the bytes
+around the parts that differ.
 
 A recognised frame means what the parsers would have found in it, for these reasons:
 
@@ -13,7 +13,7 @@ A recognised frame means what the parsers would have found in it, for these reas
   with `{"AckId":` and has neither a second `"AckId"` nor an escape, so no later member replaces the first.
 * The text's length, the content's length and the frame's length agree with the places where the parts end.
 * The client's id ends at the `/` that follows it in the URL. It is used only if it is, byte for byte, the id
-  of one of this app server's own connections (`CallHandler.serves`). Ids of connections are base64url, so
+  of one of this app server's own connections (`CallHandler.own`). Ids of connections are base64url, so
   they hold no character that JSON or a URL would read as something else. Any other frame is decoded.
 * Groups and client of a join are found by one expression that accepts base64url and nothing else around the
   fixed words of the body. `dataplane` gives the same command for such a body.
@@ -33,10 +33,10 @@ from moorage.wire.azure.tunnel_frames import Request, Response
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConnection
 from moorage.wire.errors import PeerError
 
-MAX_ANSWER: Final = 265
-"""Bytes of a frame with a text of less than 256 bytes and no content."""
+MAX_ANSWER: Final = 520
+"""Bytes of an answer with a text and a content of less than 256 bytes each."""
 MAX_ANSWERS: Final = 64
-"""Kinds of plain answers: there are two or three for each length of an AckId."""
+"""Kinds of answers: there are three or four for each length of an AckId."""
 MAX_BODY: Final = 1024
 """Bytes of a list of groups: far below the limits of `dataplane`."""
 
@@ -86,8 +86,9 @@ class KnownFrames:
         """Frames that were recognised."""
         self._hub = hub
         self._limit = limit
-        self._answers: dict[bytes, int] = {}
-        """All bytes of an answer but the AckId's digits -> the number of digits."""
+        self._answers: dict[bytes, tuple[int, int]] = {}
+        """All bytes of an answer but the AckId's digits and the content -> the number of digits, and of the
+        bytes of the frame."""
         self._before: bytes | None = None
         """Of a send: the bytes between the AckId and the client's id."""
         self._after = b""
@@ -96,28 +97,38 @@ class KnownFrames:
         self._moves: dict[bytes, Operation] = {}
         """Of a join or leave: the bytes of the text behind the AckId -> the first such call."""
 
-    def answer(self, data: bytes) -> int | None:
-        """The AckId, if `data` is an answer with status 200 and no content."""
-        if len(data) > MAX_ANSWER or not data.startswith(_ANSWER, 4):
+    def answer(self, data: bytes) -> tuple[int, bytes] | None:
+        """The AckId and the content (b"" for nil), if `data` is an answer with status 200 like an earlier
+        one."""
+        size = len(data)
+        if not _LEAST <= size <= MAX_ANSWER or not data.startswith(_ANSWER, 4):
             return None
         end = data.find(b",", _DIGITS)
-        if self._answers.get(data[:_DIGITS] + data[end:]) == end - _DIGITS:
-            number = _number(data[_DIGITS:end])
-            self.hits += number is not None
-            return number
-        return None
+        begins = _TEXT + 2 + data[_TEXT - 1]
+        if self._answers.get(data[:_DIGITS] + data[end:begins]) != (end - _DIGITS, size):
+            return None
+        number = _number(data[_DIGITS:end])
+        if number is None:
+            return None
+        self.hits += 1
+        # A nil is one byte: then this ends behind the frame.
+        return number, data[begins:]
 
     def learn_answer(self, data: bytes, answer: Response, content: bytes) -> None:
-        """Keep the form of `data` if it is a plain answer. It was decoded as `answer`, the last one for its
-        AckId."""
-        if len(data) > MAX_ANSWER or len(self._answers) == MAX_ANSWERS:
+        """Keep the form of `data` if it is an answer with status 200. It was decoded as `answer`, the last
+        one for its AckId."""
+        size = len(data)
+        if size > MAX_ANSWER or len(self._answers) == MAX_ANSWERS:
             return
-        if answer.status_code != 200 or answer.not_completed or content or not data.startswith(_ANSWER, 4):
+        if answer.status_code != 200 or answer.not_completed or not data.startswith(_ANSWER, 4):
+            return
+        after = _TEXT + data[_TEXT - 1]
+        if size != after + 1 and (data[after] != _SHORT or size != after + 2 + data[after + 1]):
             return
         end = data.find(b",", _DIGITS)
-        if _names_one(data[_TEXT : _TEXT + data[_TEXT - 1]]) and _number(data[_DIGITS:end]) is not None:
+        if _names_one(data[_TEXT:after]) and _number(data[_DIGITS:end]) is not None:
             # The lengths are among the bytes that are kept: they hold for AckIds with as many digits.
-            self._answers[data[:_DIGITS] + data[end:]] = end - _DIGITS
+            self._answers[data[:_DIGITS] + data[end : after + 2]] = end - _DIGITS, size
 
     def call(self, data: bytes) -> KnownCall | None:
         """The call, if `data` is a send to one client, or a join or leave of one client."""
