@@ -19,17 +19,22 @@ class Quota:
         self._burst = burst
         self._left = burst
         self._at = 0.0
+        self._next_at = 0.0
+        """Until then no line is allowed: most calls come in floods."""
         self._reported = 0
         self._report_at = 0.0
 
     def allows(self, now: float) -> bool:
         """True if a line may be written now. Otherwise counts it as suppressed."""
-        if now > self._at:
-            self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-            self._at = now
-        if self._left >= 1:
-            self._left -= 1
-            return True
+        if now >= self._next_at:
+            if now > self._at:
+                self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+                self._at = now
+            if self._left >= 1:
+                self._left -= 1
+                return True
+            if self._rate:
+                self._next_at = now + (1 - self._left) / self._rate
         self.suppressed += 1
         return False
 

@@ -315,7 +315,7 @@ class AppServer:
     @property
     def takes_clients(self) -> bool:
         """True if it may get a new client now."""
-        return self.up and not self.draining and not self.emit_only
+        return self._up and not self.draining and not self.emit_only
 
     @property
     def load(self) -> int:
@@ -377,6 +377,10 @@ class AppServers:
         one. One that is linked to another node is the second choice, and in another region the last, unless
         it has a session here too, in its grace time: a client has one way to its app server."""
         own = self._servers
+        if len(own) == 1:
+            (only,) = own.values()
+            if only.takes_clients:
+                return only
         return _least_loaded(own.values()) or _least_loaded(
             server for server in self.elsewhere if server.home and server.id not in own
         )
@@ -396,6 +400,7 @@ class Hub:
     __slots__ = (
         "directory",
         "invocations",
+        "key",
         "name",
         "queries",
         "questions",
@@ -414,6 +419,8 @@ class Hub:
         app_servers_changed: Callable[[], object] = _nothing,
     ) -> None:
         self.name = name
+        self.key = name.casefold()
+        """Names compare without case."""
         self.settings = HubSettings()
         """Set anew when the configuration is read again."""
         self.tally = tally

@@ -7,8 +7,6 @@ from typing import Any
 from moorage.control.adminui.stats import NodeStats, Sockets, Stats, StatsQuery, shown
 from moorage.hub.observers import Observers
 from moorage.wire import reasons
-from moorage.wire.errors import PeerError
-from moorage.wire.handshake import Handshake
 from tests.hub.fakes import HUB, World
 
 ABOUT: dict[str, Any] = {"name": "n1", "hostname": "h", "pid": 7}
@@ -40,7 +38,6 @@ def test_a_node() -> None:
     for other in tuple(world.hub().directory.connections.values()):
         world.node.disconnect(other, reasons.APP_CLOSED, who="app")
     assert sockets.counts == {}
-    sockets.refused(HUB, Handshake(query={}, headers={}), PeerError(reasons.DRAINING))
 
 
 def test_as_the_ui_shows_it() -> None:

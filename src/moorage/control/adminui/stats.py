@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
+from moorage.hub.observers import Uninterested
 from moorage.hub.ports import Who
-from moorage.wire.errors import PeerError
-from moorage.wire.handshake import Handshake
 from moorage.wire.inspect.forms import Question, Rows
 from moorage.wire.reasons import Reason
 
@@ -39,7 +38,7 @@ class NodeStats(Rows, frozen=True, kw_only=True):
     """Numbers of events by type, or by type and subtype with a space in between."""
 
 
-class Sockets:
+class Sockets(Uninterested):
     """`hub.ports.Observer` that counts sockets by hub and namespace, and connects and disconnects."""
 
     def __init__(self) -> None:
@@ -51,12 +50,9 @@ class Sockets:
         """`Observer.opened`."""
         self.totals["rawConnection"] += 1
 
-    def refused(self, hub: str, handshake: Handshake, error: PeerError) -> None:
-        """`Observer.refused`: the UI has no place for it."""
-
     def joined(self, connection: Connection, namespace: str) -> None:
         """`Observer.joined`."""
-        name = connection.hub.name.casefold()
+        name = connection.hub.key
         counts = self.counts.get(name)
         if counts is None:
             counts = self.counts[name] = Counter()
@@ -64,7 +60,7 @@ class Sockets:
 
     def left(self, connection: Connection, namespace: str) -> None:
         """`Observer.left`. Clients choose the names of namespaces, so one without sockets has no entry."""
-        name = connection.hub.name.casefold()
+        name = connection.hub.key
         counts = self.counts[name]
         counts[namespace] -= 1
         if not counts[namespace]:

@@ -144,6 +144,8 @@ class AzureServer:
             channel.closing = event.sent_at
 
     def _pick(self) -> Tunnel | None:
+        if len(self._tunnels) == 1:
+            return self._tunnels[0]
         # A tunnel that is being closed is lost a moment later, and its events come back.
         return min(self._tunnels, key=lambda tunnel: (not tunnel.open, len(tunnel.channels)), default=None)
 

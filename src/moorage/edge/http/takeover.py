@@ -25,6 +25,9 @@ _REQUEST: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
 )
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
 _ANY_KEY: Final = b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 
@@ -51,11 +54,9 @@ class BareTransport:
 
     __slots__ = ("descriptor", "get_write_buffer_size", "real", "write")
 
-    def __init__(self, real: asyncio.Transport, *, direct: bool = False) -> None:
+    def __init__(self, real: asyncio.Transport, descriptor: int) -> None:
         self.real = real
-        self.descriptor = -1
-        if direct:
-            self.descriptor = self.fileno()
+        self.descriptor = descriptor
         """The file descriptor if others may write to it while the transport takes data; else -1."""
         # Only what is called often is bound here: a bound method takes 64 bytes of each client.
         self.write = real.write
@@ -93,13 +94,13 @@ class BareTransport:
         return 0
 
 
-def _unbuffered(real: asyncio.Transport) -> bool:
+def _unbuffered(real: asyncio.Transport) -> int:
     """Make the transport write at once, and pause its protocol as soon as the kernel does not take all. So
-    it buffers nothing while it takes data. False if it must buffer: TLS does."""
+    it buffers nothing while it takes data. Returns the file descriptor; -1 if it must buffer: TLS does."""
     if real.is_closing() or real.get_extra_info("ssl_object") is not None or real.get_write_buffer_size():
-        return False
-    real.set_write_buffer_limits(high=0)
-    return True
+        return -1
+    real.set_write_buffer_limits(0)
+    return int(real.get_extra_info("socket").fileno())
 
 
 def descriptor_of(transport: WSTransport) -> int:
@@ -119,26 +120,25 @@ class _Switching:
     """The 101 in the form that picows takes. The first frames are in the same write, and no dictionary of
     headers stays in memory."""
 
-    __slots__ = ("_extra", "_first", "headers")
+    __slots__ = ("_rest", "headers")
 
     status = HTTPStatus.SWITCHING_PROTOCOLS
 
     def __init__(self, first: bytes, subprotocol: str = "", extension: str = "") -> None:
         self.headers: dict[str, str] = {}
-        self._first = first
-        self._extra = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""
+        self._rest = b"\r\n\r\n" + first
+        """What follows the answer to the key."""
         if extension:
-            self._extra += f"Sec-WebSocket-Extensions: {extension}\r\n".encode()
+            self._rest = f"\r\nSec-WebSocket-Extensions: {extension}".encode() + self._rest
+        if subprotocol:
+            self._rest = f"\r\nSec-WebSocket-Protocol: {subprotocol}".encode() + self._rest
 
     def to_bytes(self) -> bytearray:
         """Called once, after picows has stored the answer to the key in `headers`."""
-        accept = self.headers.pop("Sec-WebSocket-Accept").encode()
+        head = _SWITCHING + self.headers["Sec-WebSocket-Accept"].encode()
         self.headers = _NO_HEADERS
-        first, self._first = self._first, b""
-        return bytearray(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n%b\r\n%b" % (accept, self._extra, first)
-        )
+        rest, self._rest = self._rest, b""
+        return bytearray(head + rest)
 
 
 class ClientProtocol(WSProtocol):  # type: ignore[misc]
@@ -182,7 +182,7 @@ class ClientProtocol(WSProtocol):  # type: ignore[misc]
         switching = cast(WSUpgradeResponse, _Switching(b""))
         answer = WSUpgradeResponseWithListener(switching, self.listener)
         _begin(self, self._max_frame, READ_BUFFER, answer)
-        muted = BareTransport(real, direct=descriptor_of(old) >= 0)
+        muted = BareTransport(real, descriptor_of(old))
         self.connection_made(muted)
         muted.write = _swallow
         _feed(self, _REQUEST + _ANY_KEY)
@@ -227,11 +227,15 @@ def _begin(
 def _feed(protocol: WSProtocol, data: bytes) -> None:
     """Give picows the data that was read before."""
     while data:
-        buffer = protocol.get_buffer(len(data))
-        size = min(len(buffer), len(data))
-        buffer[:size] = data[:size]
-        data = data[size:]
+        size = len(data)
+        buffer = protocol.get_buffer(size)
+        if len(buffer) < size:
+            size = len(buffer)
+            buffer[:] = data[:size]
+        else:
+            buffer[:size] = data
         protocol.buffer_updated(size)
+        data = data[size:]
 
 
 def _forget_request(transport: WSTransport) -> None:
@@ -287,7 +291,7 @@ def take_over(
     answer = WSUpgradeResponseWithListener(switching, listener)
     # Links are few and trusted, and need large reads.
     protocol = (LinkProtocol if ping else ClientProtocol)(max_frame, read_buffer, answer)
-    protocol.connection_made(BareTransport(transport, direct=not ping and _unbuffered(transport)))
+    protocol.connection_made(BareTransport(transport, -1 if ping else _unbuffered(transport)))
     transport.set_protocol(_TAKEN)
     transport.set_protocol(protocol)
     if not transport.is_reading():

@@ -42,7 +42,7 @@ class UpgradeRequest(asyncio.Protocol):
     be an HTTP status. The app server may take seconds to decide."""
 
     __slots__ = (
-        "_answered", "_early", "_transport", "fields", "on_lost", "path", "query_string", "relayed", "source",
+        "__weakref__", "_answered", "_early", "_transport", "fields", "on_lost", "path", "query_string", "relayed", "source",
         "target",
     )  # fmt: skip
 
@@ -214,7 +214,8 @@ def begin(
     its name in lower case, `early` is the data behind the request, `source` the client that a proxy named."""
     request = UpgradeRequest(transport, target, fields, early, source)
     transport.set_protocol(request)
-    if len(request.header("sec-websocket-key")) != 24 or request.header("sec-websocket-version") != "13":
+    key, version = fields.get("sec-websocket-key"), fields.get("sec-websocket-version")
+    if not key or len(key[0]) != 24 or not version or version[0] != "13":
         metrics.refusals["http", BAD_UPGRADE.name] += 1
         request.refuse(PeerError(BAD_UPGRADE), ((b"sec-websocket-version", b"13"),))
     else:

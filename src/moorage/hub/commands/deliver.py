@@ -78,8 +78,11 @@ def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> 
         elif engineio.SEPARATOR not in payload and not payload.startswith(b"b"):
             # Nearly always the answer to a CONNECT.
             packet, header = _step(engineio.check_text(payload))
-            if connection.session.state != State.CLOSED:
-                _one(clients, connection, packet, header)
+            if connection.session.state is not State.CLOSED:
+                if header is not None and header.type == socketio.CONNECT:
+                    _connected(clients, connection, packet, header)
+                else:
+                    _one(clients, connection, packet, header)
         else:
             special = is_special(payload)
             delivery = SpecialDelivery(clients, payload) if special else Delivery(payload, clients.flusher)

@@ -194,7 +194,8 @@ class Clients(Hubs):
             return
         opening, handshake = waiting
         hub, user = connection.hub, connection.user_id
-        error = unwelcome(hub, user, draining=self.draining)
+        limited = self.draining or hub.settings.max_connections_per_user
+        error = unwelcome(hub, user, draining=self.draining) if limited else None
         if error is not None:
             self._forget(connection)
             connection.server.link.closed(connection, error.reason)

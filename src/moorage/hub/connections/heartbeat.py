@@ -23,6 +23,8 @@ GRAIN_MS: Final = 10
 """Checks are rounded up to multiples of this, so that connections share slots."""
 GRAINS_PER_INTERVAL: Final = 250
 """With short intervals the rounding is finer: the interval divided by this number, or 1 ms."""
+_COARSE: Final = GRAIN_MS * GRAINS_PER_INTERVAL / 1000
+"""Seconds of the shortest interval without a finer rounding."""
 STALL_SECONDS: Final = 2.0
 """After the process has paused this long, pongs may wait unread, so no connection is closed at once."""
 LOOK_SECONDS: Final = 60.0
@@ -68,7 +70,9 @@ class Heartbeats:
             heartbeat.owner = None
 
     def _enter(self, heartbeat: Heartbeat, due: float, now: float) -> None:
-        grain = max(1, min(GRAIN_MS, int(heartbeat.interval * 1000 / GRAINS_PER_INTERVAL)))
+        grain = GRAIN_MS
+        if heartbeat.interval < _COARSE:
+            grain = max(1, int(heartbeat.interval * 1000 / GRAINS_PER_INTERVAL))
         self._put(heartbeat, int(min(due, now + LOOK_SECONDS) * 1000 / grain) * grain + grain)
 
     def _put(self, heartbeat: Heartbeat, slot: int) -> None:

@@ -7,13 +7,12 @@ from collections import Counter
 
 from moorage.hub.hub import Connection
 from moorage.hub.inspect.buckets import Buckets
+from moorage.hub.observers import Uninterested
 from moorage.hub.ports import Who
-from moorage.wire.errors import PeerError
-from moorage.wire.handshake import Handshake
 from moorage.wire.reasons import Reason
 
 
-class Census:
+class Census(Uninterested):
     """`hub.ports.Observer` that counts and lists the clients of one node."""
 
     def __init__(self) -> None:
@@ -24,28 +23,25 @@ class Census:
 
     def opened(self, connection: Connection, transport: str) -> None:
         """`Observer.opened`."""
-        name = connection.hub.name.casefold()
+        name = connection.hub.key
         roster = self.hubs.get(name)
         if roster is None:
             roster = self.hubs[name] = Buckets()
         roster.add(connection.id, connection)
 
-    def refused(self, hub: str, handshake: Handshake, error: PeerError) -> None:
-        """`Observer.refused`: it was in no list."""
-
     def joined(self, connection: Connection, namespace: str) -> None:
         """`Observer.joined`."""
-        self.sockets[connection.hub.name.casefold()] += 1
+        self.sockets[connection.hub.key] += 1
 
     def left(self, connection: Connection, namespace: str) -> None:
         """`Observer.left`."""
-        self.sockets[connection.hub.name.casefold()] -= 1
+        self.sockets[connection.hub.key] -= 1
 
     def closed(
         self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
     ) -> None:
         """`Observer.closed`."""
-        name = connection.hub.name.casefold()
+        name = connection.hub.key
         roster = self.hubs[name]
         roster.remove(connection.id)
         if not len(roster):

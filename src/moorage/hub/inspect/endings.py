@@ -17,6 +17,7 @@ import msgspec
 
 from moorage.hub.hub import Connection
 from moorage.hub.inspect.rows import address_of
+from moorage.hub.observers import Uninterested
 from moorage.hub.ports import Who
 from moorage.hub.turns import Job
 from moorage.wire.errors import PeerError
@@ -52,7 +53,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(End).decode
 
 
-class Endings:
+class Endings(Uninterested):
     """`hub.ports.Observer` that remembers. `clock` is the hub's, `wall_clock` gives epoch seconds."""
 
     def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
@@ -60,9 +61,6 @@ class Endings:
         self._wall_clock = wall_clock
         self._ends: deque[bytes] = deque(maxlen=MAX_ENDS)
         self._refusals: deque[bytes] = deque(maxlen=MAX_REFUSALS)
-
-    def opened(self, connection: Connection, transport: str) -> None:
-        """`Observer.opened`: no end."""
 
     def refused(self, hub: str, handshake: Handshake, error: PeerError) -> None:
         """`Observer.refused`."""
@@ -73,12 +71,6 @@ class Endings:
                 End(self._clock(), "", hub[:128], handshake.user_id, address, error.reason.name, who, detail)
             )
         )
-
-    def joined(self, connection: Connection, namespace: str) -> None:
-        """`Observer.joined`: no end."""
-
-    def left(self, connection: Connection, namespace: str) -> None:
-        """`Observer.left`: of a socket, not of the connection."""
 
     def closed(
         self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int

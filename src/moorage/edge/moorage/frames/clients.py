@@ -41,7 +41,7 @@ class ClientFrames:
             return
         connection, since = opening
         terms = (frame.ping_interval, frame.ping_timeout, frame.max_payload)
-        if not all(0 < number <= _LARGEST for number in terms):
+        if min(terms) < 1 or max(terms) > _LARGEST:
             self._server.numbered.pop(frame.client)
             self._node.refuse(connection, reasons.APP_ERROR, "the app server's terms are out of range")
             raise PeerError(reasons.LINK_BAD_REQUEST, "terms must be 1 or more")
