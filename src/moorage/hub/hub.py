@@ -377,10 +377,8 @@ class AppServers:
         one. One that is linked to another node is the second choice, and in another region the last, unless
         it has a session here too, in its grace time: a client has one way to its app server."""
         own = self._servers
-        if len(own) == 1:
-            (only,) = own.values()
-            if only.takes_clients:
-                return only
+        if len(own) == 1 and (only := next(iter(own.values()))).takes_clients:
+            return only
         return _least_loaded(own.values()) or _least_loaded(
             server for server in self.elsewhere if server.home and server.id not in own
         )

@@ -17,13 +17,16 @@ class Uninterested:
     each connect would pay for it."""
 
     def opened(self, connection: Connection, transport: str) -> None:
-        """Ignored, like the others."""
+        """Ignored."""
 
-    def refused(self, hub: str, handshake: Handshake, error: PeerError) -> None: ...
+    def refused(self, hub: str, handshake: Handshake, error: PeerError) -> None:
+        """Ignored."""
 
-    def joined(self, connection: Connection, namespace: str) -> None: ...
+    def joined(self, connection: Connection, namespace: str) -> None:
+        """Ignored."""
 
-    def left(self, connection: Connection, namespace: str) -> None: ...
+    def left(self, connection: Connection, namespace: str) -> None:
+        """Ignored."""
 
 
 class Observers:

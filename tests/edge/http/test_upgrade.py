@@ -288,7 +288,7 @@ class Encrypting(asyncio.Transport):
 
 
 def test_nobody_writes_past_tls() -> None:
-    assert not _unbuffered(Encrypting())
+    assert _unbuffered(Encrypting()) == -1
 
 
 async def test_links_have_no_descriptor_to_write_to(port: Port) -> None:

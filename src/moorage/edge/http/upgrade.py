@@ -42,8 +42,8 @@ class UpgradeRequest(asyncio.Protocol):
     be an HTTP status. The app server may take seconds to decide."""
 
     __slots__ = (
-        "__weakref__", "_answered", "_early", "_transport", "fields", "on_lost", "path", "query_string", "relayed", "source",
-        "target",
+        "__weakref__", "_answered", "_early", "_transport", "fields", "on_lost", "path", "query_string",
+        "relayed", "source", "target",
     )  # fmt: skip
 
     def __init__(
