@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from moorage.wire.handshake import Handshake, OpenInfo, Origin, handshake_json
+from moorage.wire.azure.cloudevents import connect_body
+from moorage.wire.handshake import Handshake, Kept, OpenInfo, Origin, handshake_json
 
 
 def test_a_complete_handshake() -> None:
@@ -52,6 +53,19 @@ def test_strange_text_from_a_request_is_still_json() -> None:
     strange = {'quote " \\': ["line\r\n\x00\x1f", "\ud7ff\U0010ffff"]}
     told = msgspec.json.decode(handshake_json(Handshake(query=strange, headers=strange), 0))
     assert told["query"] == told["headers"] == strange
+
+
+def test_a_kept_handshake_is_the_same_json_when_somebody_asks() -> None:
+    handshake = Handshake(
+        query={"a": ["1"]},
+        headers={"host": ["h"]},
+        claims={"sub": ["ann"]},
+        origin=lambda: Origin("/x?a=1", "192.0.2.1"),
+        secure=True,
+    )
+    kept = Kept(connect_body(handshake), *handshake.origin(), handshake.secure)
+    told = msgspec.json.decode(handshake_json(handshake, 7))
+    assert msgspec.json.decode(bytes(kept)) | {"issued": 7} == told
 
 
 def test_the_default_terms_are_engineios() -> None:

@@ -7,7 +7,7 @@ import pytest
 from moorage.hub.settings import HubSettings
 from moorage.wire.commands import EVERYONE
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import UNKNOWN_HUB
+from moorage.wire.reasons import APP_CLOSED, UNKNOWN_HUB
 from tests.hub.fakes import RecordingOpening, World
 
 
@@ -49,3 +49,13 @@ def test_a_hub_that_exists_gets_new_settings() -> None:
     assert [hub.settings.max_rooms for hub in world.node.hubs.values()] == [3, 0]
     world.node.configure({"default": HubSettings(max_rooms=5)}, allow_unlisted_hubs=True)
     assert [hub.settings.max_rooms for hub in world.node.hubs.values()] == [5, 5]
+
+
+def test_an_answer_for_a_client_that_has_ended_makes_no_room() -> None:
+    world = World()
+    world.server()
+    client = world.client("/")
+    # The hub stays, because it has an app server.
+    world.node.disconnect(client, APP_CLOSED, who="app")
+    assert world.node.send(client, b'40{"sid":"late"}') is None
+    assert len(world.hub().directory.rooms) == 0
