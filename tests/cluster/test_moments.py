@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from moorage.edge.moorage.coverage import FENCE_SECONDS
 from moorage.wire.moorage import v1
 from tests.cluster.covering import App, Cluster, ServiceNode
 from tests.cluster.repeatable import repeatable
@@ -171,6 +172,24 @@ def test_uncovering() -> None:
     scene.give_up(node)
     scene.emit()
     assert events(user) == [1, 2]
+
+
+def test_two_sessions_do_not_wait_for_each_other() -> None:
+    """The second one waits for the home's mark when the home is lost, and becomes the home. The next session
+    at the first node then waits for the mark of a session that is held itself."""
+    scene = Scene()
+    home, node = scene.nodes
+    user = scene.user(node, scene.other)
+    scene.delay(home, node)
+    scene.cover(node)
+    (link,) = [each for each in scene.app.links.values() if each.view is scene.app.planner.home]
+    scene.app.give_up(link)
+    scene.cluster.rest(2)
+    scene.cluster.network.release(home.name, node.name)
+    scene.cluster.rest(2 * FENCE_SECONDS)
+    assert len(scene.app.planner.alive) == 2
+    scene.emit()
+    assert events(user) == [1]
 
 
 def test_an_emit_that_waited_for_a_lost_session_arrives_once() -> None:

@@ -292,6 +292,41 @@ def test_a_mark_that_does_not_come_ends_the_session(app: App, cluster: Cluster) 
     assert app.line.closed == [LINK_SESSION_OVER]
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
+def test_a_held_session_that_becomes_the_home_ends_at_once(
+    app: App, cluster: Cluster, together: bool
+) -> None:
+    """Its mark cannot come, because the former home is lost."""
+    cluster.waits = True
+    held, home = cover(4, "n0", "n1", fence=True), cover(5, "n0", home=True)
+    if together:
+        app.say(held, v1.List(7), home)
+    else:
+        app.say(held)
+        app.say(v1.List(7), home)
+    assert not app.rig.sessions.knows(app.rig.hub_name, "s")
+    assert cluster.ended == 1
+    assert app.line.closed == [LINK_SESSION_OVER]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
+def test_a_held_session_that_does_not_become_the_home_waits_on(
+    app: App, cluster: Cluster, together: bool
+) -> None:
+    cluster.waits = True
+    held, later = cover(4, "n0", "n1", fence=True), cover(5, "n0", "n1", "n2")
+    if together:
+        app.say(held, later, v1.List(7))
+    else:
+        app.say(held)
+        app.say(later, v1.List(7))
+    assert app.line.closed == []
+    assert cluster.session is not None
+    cluster.session.marked(4)
+    app.rig.settle()
+    assert [frame.ref for frame in app.heard(v1.Servers)] == [7]
+
+
 def test_a_session_that_is_not_covered_any_more_ends(app: App, cluster: Cluster) -> None:
     app.say(cover(1, "n0", "n1"))
     assert cluster.session is not None

@@ -21,6 +21,16 @@ def test_hub_names_ignore_case() -> None:
     assert not world.node.hub_settings("LISTED").anonymous
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [{"messages_per_client": 1.0}, {"messages_per_user": 1.0}, {"messages_per_address": 1.0}],
+    ids=str,
+)
+def test_messages_are_counted_if_one_of_their_limits_is_set(limits: dict[str, float]) -> None:
+    assert HubSettings(**limits).counts_messages  # type: ignore[arg-type]
+    assert not HubSettings().counts_messages
+
+
 def test_unlisted_hubs() -> None:
     world = World(hubs={"app": HubSettings(), "default": HubSettings(anonymous=False)})
     assert world.node.hub_settings("app").anonymous

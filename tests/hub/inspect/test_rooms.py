@@ -52,6 +52,7 @@ def test_the_largest_rooms(stage: Stage) -> None:
     assert len(stage.ask(ROOMS, RoomsOf(query=RoomsQuery(limit=1), more=2), NodeRooms).rooms) == 3
     assert stage.rooms.count("app") == 6
     assert stage.rooms.count("none") == 0
+    assert stage.rooms.total == 6
 
 
 @pytest.mark.parametrize("prefix", ["r", "ro", "roo", "room", "room1"])

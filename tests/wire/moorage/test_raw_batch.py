@@ -39,3 +39,16 @@ def test_a_frame_of_no_known_kind_is_refused(data: bytes) -> None:
     with pytest.raises(PeerError) as caught:
         raw_batch.decode_frame_from_app(msgspec.Raw(data))
     assert caught.value.reason is LINK_BAD_FRAME
+
+
+def raw(*frames: v1.FromApp) -> msgspec.Raw:
+    return raw_batch.head_from_app(v1.encode_batch(1, 0, [v1.encode_frame(frame) for frame in frames])).frames
+
+
+def test_a_frame_that_makes_its_receiver_the_home_is_found() -> None:
+    home, other = v1.Cover(3, True, False, ("n0",)), v1.Cover(4, False, True, ("n0", "n1"))
+    assert raw_batch.makes_home(raw(*FRAMES, home))
+    assert raw_batch.makes_home(raw(other, home))
+    assert not raw_batch.makes_home(raw(*FRAMES, other))
+    assert not raw_batch.makes_home(raw())
+    assert not raw_batch.makes_home(msgspec.Raw(b"\x91\x90"))

@@ -246,6 +246,17 @@ class Coverage:
         self._held, self._since = False, None
         self.proceed()
 
+    @property
+    def held(self) -> bool:
+        """True while it waits for the home's mark."""
+        return self._held
+
+    def unmarked(self) -> None:
+        """The session is held, and a frame behind the fence makes it the home: the former home is lost, and
+        no mark will come. It ends at once. Otherwise two sessions may wait for each other and end in turn,
+        each when the other one is held again: that never ends."""
+        self._server.give_up("the app server's home was lost before its mark came", LINK_SESSION_OVER)
+
     def settled(self, call: Callable[[], object]) -> None:
         """`cluster.coverage.homes.Session`: make a call once all that has arrived so far is carried out."""
         self.settle(call)

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from moorage import logs
+from moorage.edge.moorage.coverage import Coverage
 from moorage.edge.moorage.frames.dispatcher import Dispatcher
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.turns import TURN_SECONDS, TURN_WRITES, Intake, Job
@@ -52,7 +53,10 @@ class Reader:
             job = handle(frame)
             self.count += 1
             if job is not None or (self.count % FRAMES == 0 and self._used_up()):
-                self.intake.add(self._rest(number, size, frames[place + 1 :], job, place + 1))
+                rest = frames[place + 1 :]
+                self.intake.add(self._rest(number, size, rest, job, place + 1))
+                if self._held is not None and any(isinstance(each, v1.Cover) and each.home for each in rest):
+                    self._held.unmarked()
                 return
         self._take(number, size)
 
@@ -72,10 +76,19 @@ class Reader:
 
     def wait(self, number: int, size: int, frames: msgspec.Raw) -> None:
         """Put a batch behind what waits, or a large batch into steps of its own."""
+        if self._held is not None and raw_batch.makes_home(frames):
+            self._held.unmarked()
+            return
         self.intake.add(self._later(number, size, frames))
         transport = self._server.transport
         if transport is not None and self._server.inc.untaken > self._most:
             transport.pause_reading()
+
+    @property
+    def _held(self) -> Coverage | None:
+        """The coverage of a session that waits for the mark of its app server's home."""
+        coverage = self._dispatcher.coverage
+        return coverage if coverage is not None and coverage.held else None
 
     def _used_up(self) -> bool:
         """True if this read has used up the time of one turn."""
