@@ -129,8 +129,14 @@ class Python:
         return self._ends[0]
 
     def close(self) -> None:
+        self._stay_away()
         self._run(self.sio.shutdown)
         self._http.close()
+
+    def _stay_away(self) -> None:
+        # `shutdown` does not stop a client that has lost its connection and has not begun to reconnect.
+        self.sio.reconnection = False
+        self.sio.reconnection_attempts = 1
 
 
 class Asyncio(Python):
@@ -155,6 +161,7 @@ class Asyncio(Python):
         asyncio.run_coroutine_threadsafe(on_the_loop(), self._loop).result(PATIENCE)
 
     def close(self) -> None:
+        self._stay_away()
         try:
             self._run(self.sio.shutdown)
             self._run(self._http.close)

@@ -1,4 +1,4 @@
-"""What the tests of a file leave behind fails that file, not a later one.
+"""What the tests of a file leave behind is named with that file, and does not fail a later one.
 
 A thread that goes on, a child process that nobody ends, or garbage whose end is a warning (an open socket)
 disturbs whatever test runs at that moment. So each file is judged at its end, when the fixtures of its module
@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SECONDS = 60.0
-"""How long threads and processes that were told to end may take. A stock client's last poll takes 30 s."""
+SECONDS = 10.0
+"""How long threads and processes that were told to end may take."""
 
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 """Processes of the standard library that end with this one."""

@@ -45,6 +45,13 @@ def test_headers(packet: bytes, expected: tuple[int, int, str, int | None, bytes
     assert found == expected
 
 
+@pytest.mark.parametrize("packet", [b"40", b"40{}", b'40{"sid":"a"}'])
+def test_the_header_of_a_connect_in_the_main_namespace(packet: bytes) -> None:
+    header = socketio.parse_header(packet)
+    assert (header.type, header.attachments, header.namespace, header.id) == (0, 0, "/", None)
+    assert (header.id_at, header.body) == (2, 2)
+
+
 @pytest.mark.parametrize(
     "packet",
     [

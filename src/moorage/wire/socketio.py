@@ -58,7 +58,7 @@ class Header(NamedTuple):
     body: int
 
 
-_CONNECT: Final = Header(0, 0, "/", None, -1, 2)
+_CONNECT: Final = Header(0, 0, "/", None, 2, 2)
 """The header of `40` and of `40{…}`."""
 
 
