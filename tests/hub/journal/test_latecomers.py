@@ -200,14 +200,16 @@ def test_an_app_server_that_comes_back_and_does_not_hand_over(lost: Keeper, clie
 
 @pytest.mark.parametrize("hands_over", [True, False])
 def test_one_that_comes_late_and_does_not_hand_over(node: Restarted, hands_over: bool) -> None:
-    """Everything may be missing."""
+    """Everything may be missing, and that is told once: a further session of it changes nothing."""
     node.comes_back()
     node.heirs.appeared(HUB, "one that had no session at the lost node")
     node.tick(HAND_OVER_SECONDS - 1.0)
     if hands_over:
         node.settle()
     node.tick(2.0)
+    node.comes_back()
     node.tick(HAND_OVER_SECONDS)
+    assert node.heirs.latecomers("lost", HUB) is None
     assert [lanes for _, lanes in node.missed] == ([] if hands_over else [{EVERYONE}])
 
 

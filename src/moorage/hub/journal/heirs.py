@@ -90,8 +90,8 @@ class Heirs:
         self._held: dict[str, dict[Callable[[], object], None]] = {}
         """App servers that have something for a node, before it is known whether this one is its heir."""
         self.forsaken: Callable[[str, str, int], object] = lambda node, hub, sockets: None
-        """Called with a lost node, a hub, and the number of its sockets that nobody can come back to, because
-        an app server that is there has not handed over."""
+        """Called with a lost node, a hub, and the number of its sockets that no client can come back to,
+        because an app server that is there has not handed over."""
         self.missed: Missed = lambda hub, pids, lanes: None
         """Ends sockets that lack something."""
         self.unread = 0
@@ -237,9 +237,8 @@ class Heirs:
         as carried out there."""
         late = self.latecomers(node, hub)
         if late is not None:
-            late.tell(self.missed)
-            if late.settled(instance):
-                del self._lost[node].late[hub]
+            late.settled(instance)
+            self._end_late(self._lost[node], hub, late)
         sockets = self._sockets(node, hub)
         if sockets is not None:
             executed = sockets.estate.executed
@@ -248,7 +247,7 @@ class Heirs:
             self._proceed(self._lost[node])
 
     def appeared(self, hub: str, instance: str) -> None:
-        """An app server has a session at this node now: it hands over at once, but not in no time."""
+        """An app server has a session at this node now. It hands over at once, which takes a moment."""
         until = self._clock() + HAND_OVER_SECONDS
         for lost in self._lost.values():
             if hub in lost.late:
@@ -316,11 +315,17 @@ class Heirs:
                 self._go_on(node, lost, now)
 
     def _look_for_late(self, lost: _Lost, now: float) -> None:
-        for late in lost.late.values():
+        for hub, late in tuple(lost.late.items()):
             late.tick(now)
-            late.tell(self.missed)
+            self._end_late(lost, hub, late)
             if lost.until <= now:
                 late.forget()
+
+    def _end_late(self, lost: _Lost, hub: str, late: Latecomers) -> None:
+        """Report what is missing so far. If nothing more can follow, forget the latecomers."""
+        late.tell(self.missed)
+        if late.is_over:
+            del lost.late[hub]
 
     def _go_on(self, node: str, lost: _Lost, now: float) -> None:
         lost.without_hub.clear()

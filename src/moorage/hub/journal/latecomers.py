@@ -23,7 +23,7 @@ MAX_MISSING: Final = 5_000
 
 Missed = Callable[[str, Collection[str] | None, Collection[str]], object]
 """Called with a hub, the `pid`s of sockets (None for all that have come from other nodes), and the lanes of
-emits that they have missed."""
+emits that they may have missed."""
 
 
 class Latecomers:
@@ -75,17 +75,21 @@ class Latecomers:
             self._due.setdefault(instance, until)
 
     def tick(self, now: float) -> None:
-        """Time passes. What an app server cannot hand over, such as what its queue has no room for, may be
-        anything."""
+        """Time passes. If an app server does not hand over in time, for example because its queue is full,
+        any emit may be missing. Everyone is told so, once."""
         for instance, until in tuple(self._due.items()):
             if until <= now:
-                del self._due[instance]
+                self.settled(instance)
                 self._add(None, (EVERYONE,))
 
-    def settled(self, instance: str) -> bool:
-        """An app server has handed over everything. Returns True if all have."""
+    def settled(self, instance: str) -> None:
+        """An app server has handed over everything."""
         self._owing.discard(instance)
         self._due.pop(instance, None)
+
+    @property
+    def is_over(self) -> bool:
+        """True if no app server has anything to hand over any more."""
         return not self._owing
 
     def tell(self, missed: Missed) -> None:
@@ -101,6 +105,6 @@ class Latecomers:
             missed(self._hub.name, self._pids, lanes)
 
     def forget(self) -> None:
-        """It has been long: from now on, it is not known which sockets were the lost node's."""
+        """`LATE_SECONDS` are over: from now on, it is not known which sockets were the lost node's."""
         self._pids = None
         self._private = {}

@@ -48,7 +48,7 @@ class Share:
                 if not (isinstance(here.carried, Inherited) and not here.live_since):
                     # It has come from the lost node, which did not store that.
                     continue
-                # From when the node was held for lost, and was not.
+                # A remainder of an earlier time, when the node was taken for lost, but was not.
                 recovery.end(here)
             recovery.give_away(old.pid)
             if old.pid in recovery.away.connections:
