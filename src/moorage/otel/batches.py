@@ -24,11 +24,12 @@ class Finished(Protocol):
     """A span that has ended."""
 
     def encoded(self) -> bytes:
-        """It, as an element of `ScopeSpans.spans`."""
+        """The span, encoded as an element of `ScopeSpans.spans`."""
 
 
 class Batches:
-    """Spans on their way to the collector. `send` gets encoded ones, and may wait."""
+    """Spans on their way to the collector. `send` is called with a batch of encoded spans, on the thread, and
+    may wait."""
 
     def __init__(self, send: Callable[[Sequence[bytes]], object], batching: Batching) -> None:
         self._send = send
@@ -61,7 +62,7 @@ class Batches:
         while not ended:
             self._wake.wait(self._batching.delay)
             self._wake.clear()
-            # Read before the last batch, which so has everything.
+            # Read before the queue is emptied, so that no span is left at the end.
             ended = self._ended
             while self._waiting:
                 try:

@@ -83,7 +83,7 @@ class OtelSpan:
         self._spans.batches.add(self)
 
     def encoded(self) -> bytes:
-        """It, after its end."""
+        """The span as bytes (`batches.Finished`). Called after its end."""
         event, own = self._describe()
         attributes = self._spans.shared + encoding.attributes({**own, "moorage.outcome": self._outcome})
         error = _ERRORS.get(self._outcome, "")

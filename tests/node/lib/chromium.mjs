@@ -4,4 +4,4 @@ import { existsSync } from "node:fs";
 /** Debian's build without windows starts in half the time, and comes first. */
 const PLACES = ["/usr/bin/chromium-headless-shell", "/usr/bin/chromium"];
 
-export const executablePath = process.env.CHROMIUM ?? PLACES.find((path) => existsSync(path)) ?? PLACES[0];
+export const executablePath = process.env.CHROMIUM || (PLACES.find((path) => existsSync(path)) ?? PLACES[0]);

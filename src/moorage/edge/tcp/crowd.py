@@ -1,5 +1,6 @@
 """Fairness between the addresses from which TCP connections come, before anything else is known of them. A
-stranger may begin very many at once: it waits for itself, and ends its own, but not those of others."""
+stranger may begin very many at once. They wait for each other and end each other, but neither delay nor end
+the connections of other addresses."""
 
 from __future__ import annotations
 
@@ -27,22 +28,22 @@ class Crowd(Generic[T]):
 
     @property
     def is_full(self) -> bool:
-        """True if one has to leave before another one comes."""
+        """True if a connection has to leave before another one is added."""
         return self._count >= self._most
 
     def number(self, address: str) -> int:
-        """How many of them are of this address."""
+        """Number of connections of this address."""
         return len(self._members.get(address, ()))
 
     def add(self, address: str, one: T) -> None:
-        """One more."""
+        """Add a connection, which is not there yet."""
         members = self._members.setdefault(address, {})
         members[one] = None
         self._count += 1
         self._resize(address, len(members) - 1, len(members))
 
     def discard(self, address: str, one: T) -> None:
-        """One less, if it is still there."""
+        """Remove a connection, if it is still there."""
         members = self._members.get(address, {})
         if one not in members:
             return
@@ -53,7 +54,7 @@ class Crowd(Generic[T]):
         self._resize(address, len(members) + 1, len(members))
 
     def take_oldest(self) -> T:
-        """Remove the oldest of the address that has most. There must be one."""
+        """Remove and return the oldest connection of the address that has most. There must be one."""
         address = next(iter(self._of_size[self._largest]))
         one = next(iter(self._members[address]))
         self.discard(address, one)
@@ -72,7 +73,7 @@ class Crowd(Generic[T]):
 
 
 class Queue(Generic[T]):
-    """What waits for its turn: the addresses take turns, and each address's own go in order."""
+    """Items that wait for their turn. The addresses take turns; the items of one address keep their order."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
@@ -85,7 +86,7 @@ class Queue(Generic[T]):
         self._waiting.setdefault(address, deque()).append(one)
 
     def take(self) -> T:
-        """Whose turn it is. There must be one."""
+        """Remove and return the item whose turn it is. There must be one."""
         address, waiting = next(iter(self._waiting.items()))
         one = waiting.popleft()
         if waiting:

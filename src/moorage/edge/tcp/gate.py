@@ -185,7 +185,8 @@ class Gate:
 
     @contextmanager
     def _among(self, crowd: Crowd[asyncio.Task[None]], address: str) -> Iterator[None]:
-        """This connection is one of the crowd, and ends if it has to leave for a newer one."""
+        """The current task's connection is in the crowd within the block. The task is cancelled if the
+        connection has to leave for a newer one."""
         task = asyncio.current_task()
         assert task is not None
         if crowd.is_full:

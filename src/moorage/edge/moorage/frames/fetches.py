@@ -1,4 +1,4 @@
-"""How many answers to `Fetch` one session has in progress.
+"""Limits the number of answers to `Fetch` that one session has in progress.
 
 The sockets of other nodes are kept in memory until the app server has taken them, and one with 5,000 rooms
 needs 0.4 MB. So a session has few such answers at once; its other requests wait, and its other frames do not
@@ -15,7 +15,7 @@ from moorage.hub.turns import Intake, Job, Turns
 AT_ONCE: Final = 16
 """Number of answers that are gathered or taken at the same time."""
 MAX_WAITING: Final = 256
-"""Number of requests that may wait. Beyond it the session's later frames wait, too."""
+"""Number of requests that may wait. If there are more, the session's later frames wait, too."""
 
 Start = Callable[[], Job[None] | None]
 
