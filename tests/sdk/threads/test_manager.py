@@ -211,6 +211,27 @@ async def test_what_a_connect_handler_emits_to_all(world: World, in_a_task: bool
 
 
 @pytest.mark.repair(19)
+async def test_a_client_is_disconnected_right_after_the_answer_to_its_connect(world: World) -> None:
+    """It may be connected before the thread that has sent the answer goes on."""
+    sio, ends, go_on = new_server(), Record(), threading.Event()
+    sio.on("disconnect", ends)
+    await world.serve(sio)
+    post = sio.eio._post
+
+    def slowly(frame: Any, session: str) -> None:
+        post(frame, session)
+        assert go_on.wait(20)
+
+    sio.eio._post = slowly
+    client = await world.client()
+    ending = asyncio.create_task(asyncio.to_thread(sio.disconnect, client.get_sid()))
+    # Long enough for a disconnect that would do nothing.
+    await asyncio.wait({ending}, timeout=0.1)
+    go_on.set()
+    await ending
+    assert await ends.wait(1) == [(client.get_sid(), sio.reason.SERVER_DISCONNECT)]
+
+
 async def test_emits_that_race_with_connects_come_once(world: World) -> None:
     sio = new_server()
     go = threading.Event()

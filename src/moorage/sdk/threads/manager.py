@@ -206,6 +206,12 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
             job, client.when_empty = client.when_empty, None
         client.jobs.add(job)
 
+    def claim(self, member: Member) -> bool:
+        """`SocketManager.claim`. The app may have heard from a client that it is connected, before the thread
+        that has sent the answer notes it."""
+        with self._engine.answering:
+            return super().claim(member)
+
     def can_disconnect(self, sid: Any, namespace: str) -> bool:
         """Disconnects the socket and returns False, so that the library does nothing more: it would keep an
         own socket whose `disconnect` handler raises. The service disconnects the sockets of other app
