@@ -74,7 +74,7 @@ def test_the_documented_server_of_nodejs_recovers_connections(tmp_path: Path) ->
     port = free_port()
     with documented("server.mjs", tmp_path, port):
         url = f"http://127.0.0.1:{port}"
-        options = ("--rate", "10", "--cut-every", "1s", "--duration", "3s")
+        options = ("--rate", "10", "--cut-every", "2s", "--duration", "5s")
         limits = ("--fail-if", "lost>0,repeated>0,misordered>0,unrecovered>0,missing>0")
         done = run("bench", "jitter", "--url", url, *SHORT, *options, "--json", *limits)
         found = json.loads(done.stdout)

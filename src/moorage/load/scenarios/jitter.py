@@ -36,10 +36,12 @@ class Jitter(Returning):
             super().left(client, reason)
 
     async def _cut_all(self) -> None:
-        """One loop over all clients in the order of their next cut."""
+        """One loop over all clients in the order of their next cut. The first ones do not come at once,
+        because native socket.io does not recover a client that has not received anything."""
         every = self.plan.cut_every
         cut = [client for client in self.live() if client not in self._published]
-        due = sorted((clock() + int(random.uniform(0, every) * 1e9), client.number, client) for client in cut)  # noqa: S311
+        first = [clock() + int(every * random.uniform(SPREAD, 1 + SPREAD) * 1e9) for _ in cut]  # noqa: S311
+        due = sorted((at, client.number, client) for at, client in zip(first, cut, strict=True))
         while due:
             wave = []
             for at, number, client in due:
