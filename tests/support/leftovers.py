@@ -84,7 +84,7 @@ class Leftovers:
         self._children = _children()
 
     def spare(self) -> None:
-        """Blame nobody for what has been started since the last test ended: it belongs to the session."""
+        """Report nothing that was started since the last test ended, because it belongs to the session."""
         self.note("")
         self._children |= _children()
 
