@@ -57,7 +57,7 @@ class Events(Generic[ChannelT, LinkT]):
     def add(self, event: Event[ChannelT, LinkT]) -> int:
         """Add a request and return its AckId. Ids are per app server, not per link."""
         ack_id = self._next
-        self._next += 1
+        self._next = ack_id + 1
         self._open[ack_id] = event
         self.size += len(event.body)
         return ack_id
@@ -87,7 +87,9 @@ class Calls:
 
     def __init__(self) -> None:
         self._answers: OrderedDict[int, tuple[float, bytes]] = OrderedDict()
-        self._highest: int | None = None
+        self.next: int | None = None
+        """The number behind the highest so far; None before the first call. A call with this number is a new
+        one: add 1 then, which is all that `arrived` would do."""
         self._missing: dict[int, float] = {}
 
     def arrived(self, ack_id: int, now: float) -> bytes | None:
@@ -96,13 +98,12 @@ class Calls:
         answered = self._answers.get(ack_id)
         if answered is not None:
             return answered[1]
-        if self._highest is None:
+        if self.next is None:
             self._expect(range(max(1, ack_id - FIRST_GAP), ack_id), now)
-            self._highest = ack_id
-        elif ack_id > self._highest:
-            if ack_id > self._highest + 1:
-                self._expect(range(max(self._highest + 1, ack_id - GAP_CALLS), ack_id), now)
-            self._highest = ack_id
+            self.next = ack_id + 1
+        elif ack_id >= self.next:
+            self._expect(range(max(self.next, ack_id - GAP_CALLS), ack_id), now)
+            self.next = ack_id + 1
         else:
             self._missing.pop(ack_id, None)
         return None

@@ -67,6 +67,7 @@ class Calls:
         self.transport.frames()
         self.before = len(heard(self.client))
         self.reader = Reader(self.rig.server)
+        self.reader.begin()
         self.link = Link(self.transport)
 
     def frame(self, number: int, payload: bytes, path: str = "") -> bytes:
@@ -82,7 +83,7 @@ class Calls:
     def take(self, data: bytes) -> None:
         """One frame. Time passes: a tenth of a turn."""
         self.rig.world.now += TURN_SECONDS / 10
-        self.reader.take(self.link, data, self.rig.world.now)
+        self.reader.take(self.link, data)
 
     @property
     def got(self) -> list[bytes]:

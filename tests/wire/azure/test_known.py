@@ -134,18 +134,28 @@ def test_a_long_hub_name_changes_nothing(first: str, client: str) -> None:
     data = send(123456, url=URL.format(hub=hub, client=client))
     command = SendToConnection(hub, client, b'430["x"]')
     assert known(frames, data) == (123456, client, command, 202, 404)
-    assert frames.hits == 1
 
 
-def test_hits_are_counted() -> None:
+def test_what_was_decoded_is_counted() -> None:
     frames = learn(send(7), answer(7), move(7, body("a")))
-    frames.call(send(8))
-    frames.call(move(8, body("b")))
-    frames.answer(answer(8))
-    assert frames.hits == 3
-    frames.call(send(8, b""))
-    frames.answer(answer(8, status=404))
-    assert frames.hits == 3
+    assert frames.decoded == 3
+    assert frames.call(send(8)) is not None
+    assert frames.call(move(8, body("b"))) is not None
+    assert frames.answer(answer(8)) is not None
+    assert frames.decoded == 3
+
+
+@pytest.mark.parametrize("first", [1, 1_000])
+def test_calls_of_many_lengths_are_known(first: int) -> None:
+    """What is kept for each length is bounded."""
+    frames = learn(send(7))
+    for size in range(first, first + 600):
+        content = b"4" * size
+        found = frames.call(send(8, content))
+        assert found is not None
+        assert found.payload == content
+        assert frames.call(send(9, content)[:-1]) is None
+        assert frames.call(send(9, content) + b"4") is None
 
 
 def test_no_call_is_known_at_first() -> None:

@@ -74,20 +74,26 @@ class CallHandler:
 
     def known(self, tunnel: Tunnel, call: KnownCall, client: Connection, now: float) -> Job[None] | None:
         """The same for a call that needs no parser. It is about `client`."""
-        if self._repeated(tunnel, call.ack_id, now):
+        calls, ack_id = self._calls, call.ack_id
+        if ack_id == calls.next:
+            # Nearly always: no call is missing or sent again.
+            calls.next = ack_id + 1
+        elif self._repeated(tunnel, ack_id, now):
             return None
-        command, node = call.command, self._server.node
-        simple = type(command) is SendToConnection and len(command.payload) <= LONG
+        node, payload = self._server.node, call.payload
+        simple = payload and len(payload) <= LONG
         if not simple or node.cluster is not None or client.hub.recovery is not None:
-            return node.submit(command, self._done, (tunnel, call, call.like))
-        assert isinstance(command, SendToConnection)
+            return node.submit(call.command, self._done, (tunnel, call, call.like))
         try:
-            node.send(client, command.payload)
+            node.send(client, payload)
         except Exception as error:
             status = self._refused(call, error)
         else:
             status = call.like.success
-        self._answer(tunnel, call.ack_id, status)
+        frame = tunnel_frames.response(ack_id, status)
+        calls.answered(ack_id, frame, now)
+        tunnel.queue(frame)
+        self._server.wake()
         return None
 
     def _repeated(self, tunnel: Tunnel, ack_id: int, now: float) -> bool:
@@ -97,11 +103,6 @@ class CallHandler:
             tunnel.queue(answer)
             self._server.wake()
         return answer is not None or ack_id in self._streams
-
-    def own(self, connection: str) -> Connection | None:
-        """The client with this id, if it is one of this app server's own."""
-        found = self._server.hub.directory.connections.get(connection)
-        return found if found is not None and found.server is self._server.app else None
 
     def _confined(self, command: Command) -> Command:
         """`command`, restricted so that clients of other app servers get only events and acks. The SDK sends

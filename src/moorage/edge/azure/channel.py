@@ -101,6 +101,11 @@ class Tunnel:
             self._close(reason)
 
 
+def joined(packets: list[bytes]) -> list[bytes]:
+    """The bodies of events for one client's packets: one, unless they are large."""
+    return [RS.join(packets)] if packets and sum(map(len, packets)) <= MAX_BATCH else packets
+
+
 class Channel:
     """The ordered events of one client. The SDK handles the frames of one tunnel in order, but those of two
     tunnels concurrently. So a channel stays on one tunnel until that breaks."""
@@ -136,13 +141,6 @@ class Channel:
     def idle(self) -> bool:
         """True if the app server has answered everything."""
         return not (self.unanswered or self.inbox or self.held or self.stranded)
-
-    def take_inbox(self) -> list[bytes]:
-        """Empty the inbox into events: one, unless it is large."""
-        packets, self.inbox = self.inbox, []
-        if len(packets) > 1 and sum(map(len, packets)) <= MAX_BATCH:
-            return [RS.join(packets)]
-        return packets
 
     def pin(self, tunnel: Tunnel | None) -> None:
         """Use `tunnel` from now on."""

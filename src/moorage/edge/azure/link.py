@@ -20,7 +20,7 @@ MAX_MESSAGE: Final = 100 * 1024 * 1024
 """Bytes of one WebSocket message: the SDK's own limit. A call above `links.max_frame` is answered with 413
 instead, because closing the link would leave the SDK waiting for an answer."""
 FRAMES: Final = 8
-"""Frames in one step."""
+"""Frames in one step. After as many, the time is looked at."""
 MAX_WAITING: Final = 4 * 1024 * 1024
 """Bytes of waiting frames above which this app server's links are not read."""
 
@@ -58,37 +58,43 @@ class Reader:
 
     def __init__(self, server: AzureServer) -> None:
         self.server = server
+        self._metrics = server.metrics
+        self._clock = server.node.clock
+        self._jobs = server.intake.jobs
         self._waiting: deque[tuple[Source, bytes | None]] = deque()
         self._size = 0
         self._paused: dict[Source, None] = {}
-        self.count = 0
-        """Number of frames in the current read. The link resets it after each read."""
-        self._until = 0.0
+        self._now = self._until = 0.0
 
-    def take(self, socket: Source, data: bytes, now: float) -> None:
+    def begin(self) -> None:
+        """A read of a link begins."""
+        self._now = now = self._clock()
+        self._until = now + TURN_SECONDS
+
+    def take(self, socket: Source, data: bytes) -> None:
         """Take one frame. Raises `PeerError` (link-bad-frame) if it is decoded at once and is broken."""
-        intake = self.server.intake
-        if intake.jobs:
+        metrics = self._metrics
+        metrics.link_frames_received = count = metrics.link_frames_received + 1
+        metrics.link_bytes_received += len(data)
+        if self._jobs:
             self._wait(socket, data)
             return
-        self.count += 1
-        if self.count % FRAMES == 0 and self._used_up(now):
+        if not count % FRAMES and self._used_up():
             self._wait(socket, data)
-            intake.add(self._all())
+            self.server.intake.add(self._all())
             return
-        job = self.server.received(socket.tunnel, data, now)
+        job = self.server.received(socket.tunnel, data, self._now)
         if job is not None:
-            intake.add(self._after(job))
+            self.server.intake.add(self._after(job))
 
-    def _used_up(self, now: float) -> bool:
+    def _used_up(self) -> bool:
         """True if this read has used up the time of one turn."""
-        if self.count == FRAMES:
-            self._until = now + TURN_SECONDS
-        return now >= self._until or self.server.node.flusher.pending >= TURN_WRITES
+        self._now = self._clock()
+        return self._now >= self._until or self.server.node.flusher.pending >= TURN_WRITES
 
     def end_of_read(self) -> None:
         """The read is over, and frames wait."""
-        if self.count < FRAMES:
+        if self._clock() < self._until:
             self.server.node.turns.begin()
 
     def close(self, socket: Source) -> None:
@@ -162,6 +168,8 @@ class AzureSocket(LinkSocket):
         self._flusher = node.flusher
         self._clock = node.clock
         self._broken = False
+        self._is_reading = False
+        """True from the first frame of a read to the last."""
         self.tunnel = Tunnel(
             tunnel_id, write=self._write, close=self._close, limit=limit, metrics=reader.server.metrics
         )
@@ -176,16 +184,18 @@ class AzureSocket(LinkSocket):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One WebSocket frame. What the frames of one read lead to is written right after the last of them:
         scheduling it for the end of the tick would cost another turn of the loop and a poll of the kernel."""
-        if self._broken:
-            # One bad frame is enough: those behind it would only fill the log.
-            return
-        kind = frame.msg_type
-        self._server.cork()
-        self._flusher.cork()
+        if not self._is_reading:
+            if self._broken:
+                # One bad frame is enough: those behind it would only fill the log.
+                return
+            self._is_reading = True
+            self._server.cork()
+            self._flusher.cork()
+            self._reader.begin()
         try:
-            if kind == _BINARY and frame.fin and self._assembler is None:
-                self._reader.take(self, frame.get_payload_as_bytes(), self._clock())
-            elif kind == _CLOSE:
+            if frame.msg_type == _BINARY and frame.fin and self._assembler is None:
+                self._reader.take(self, frame.get_payload_as_bytes())
+            elif frame.msg_type == _CLOSE:
                 self._reader.close(self)
             else:
                 self._control(frame, MAX_MESSAGE, congested=self.tunnel.congested)
@@ -196,7 +206,7 @@ class AzureSocket(LinkSocket):
                 self._uncork()
 
     def _message(self, data: bytes) -> None:
-        self._reader.take(self, data, self._clock())
+        self._reader.take(self, data)
 
     def broke(self, error: PeerError) -> None:
         """End the link: one of its frames cannot be read."""
@@ -207,9 +217,9 @@ class AzureSocket(LinkSocket):
         self.tunnel.close(link_reason(error.reason))
 
     def _uncork(self) -> None:
+        self._is_reading = False
         if self._server.intake.jobs:
             self._reader.end_of_read()
-        self._reader.count = 0
         # Clients first, because a user waits for them. The app server gets answers to its calls. While those
         # are written, a client may have sent its next packet, which the loop then reads without having
         # slept (0.95x CPU for a round trip of one client, ten paired rounds).

@@ -1,6 +1,5 @@
 """One app server that speaks the azure dialect: `hub.ports.AppLink` over its tunnels. Client events go to the
-app server, gathered per loop tick into one request per client. Data-plane calls come from it. Each becomes a
-command for `Node.submit` and is always answered, because the SDK waits for ever."""
+app server, gathered per loop tick into one request per client. Data-plane calls come from it (`calls.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from typing import Final
 
 from moorage import logs
 from moorage.edge.azure.calls import CallHandler
-from moorage.edge.azure.channel import Channel, Tunnel
+from moorage.edge.azure.channel import Channel, Tunnel, joined
 from moorage.edge.azure.pressure import Pressure
 from moorage.edge.settings import LinkSettings
 from moorage.engine.exchange import Event, Events
@@ -21,7 +20,7 @@ from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.azure import cloudevents, tunnel_frames
 from moorage.wire.azure.cloudevents import EventWriter
-from moorage.wire.azure.known import KnownFrames
+from moorage.wire.azure.known import ANSWER, TYPE, KnownFrames
 from moorage.wire.handshake import Handshake, Kept
 from moorage.wire.reasons import Reason
 
@@ -53,6 +52,7 @@ class AzureServer:
         self.settings = settings
         self._wait_at_most = settings.max_waiting_bytes
         self.hub = hub
+        self._connections = hub.directory.connections
         self.app = AppServer(server_id, self, "azure", Capabilities(keeps_heartbeat=True))
         self.app.since = node.clock()
         self.calls = CallHandler(self)
@@ -204,7 +204,8 @@ class AzureServer:
             if self._dirty:
                 dirty, self._dirty = self._dirty, []
                 for channel in dirty:
-                    for body in channel.take_inbox():
+                    packets, channel.inbox = channel.inbox, []
+                    for body in packets if len(packets) == 1 else joined(packets):
                         self._message(channel, body)
         finally:
             # Reset only now: frames that the loop queues are written below and need no other flush.
@@ -287,10 +288,10 @@ class AzureServer:
     taken = drained
 
     def _request(self, name: str, channel: Channel, body: bytes) -> None:
-        event = Event(name, channel, body, channel.tunnel, self.node.clock())
-        ack_id = self._events.add(event)
-        if channel.tunnel is not None:
-            channel.tunnel.queue(self._writer.write(name, ack_id, channel.identity, body))
+        tunnel = channel.tunnel
+        ack_id = self._events.add(Event(name, channel, body, tunnel, self.node.clock()))
+        if tunnel is not None:
+            tunnel.queue(self._writer.write(name, ack_id, channel.identity, body))
             self.wake()
 
     def _message(self, channel: Channel, body: bytes) -> None:
@@ -314,17 +315,17 @@ class AzureServer:
 
     def received(self, tunnel: Tunnel, data: bytes, now: float) -> Job[None] | None:
         """Handle one frame, at once or as the job that is returned. Raises `PeerError` (link-bad-frame)."""
-        self.metrics.link_frames_received += 1
-        self.metrics.link_bytes_received += len(data)
         known = self._known
-        answer = known.answer(data)
-        if answer is not None:
-            ack_id, content = answer
-            self._answered(ack_id, 200, content, now)
-            return None
-        call = known.call(data)
-        if call is not None and (client := self.calls.own(call.connection)) is not None:
-            return self.calls.known(tunnel, call, client, now)
+        if data.startswith(ANSWER, TYPE):
+            if (answer := known.answer(data)) is not None:
+                self._answered(answer[0], 200, answer[1], now)
+                return None
+        else:
+            call = known.call(data)
+            if call is not None:
+                client = self._connections.get(call.connection)
+                if client is not None and client.server is self.app:
+                    return self.calls.known(tunnel, call, client, now)
         frame, content = tunnel_frames.decode(data)
         if isinstance(frame, tunnel_frames.Request):
             job = self.calls.call(tunnel, frame, content, now)
@@ -341,9 +342,7 @@ class AzureServer:
             return
         channel = event.channel
         self.metrics.upstream_seconds[event.name].observe(now - event.sent_at)
-        if event.name == "connect":
-            self._connect_answered(channel, status, content)
-        elif event.name == "message":
+        if event.name == "message":
             if channel.stranded is not None and ack_id in channel.stranded:
                 self._late(channel, ack_id)
             else:
@@ -351,7 +350,10 @@ class AzureServer:
             if status >= 400:
                 text = content.decode(errors="replace")[:200]
                 self.node.disconnect(channel.connection, reasons.APP_FORGOT, who="app", detail=text)
-            self._settled(channel)
+            if channel.waiters is not None or channel.closing is not None:
+                self._settled(channel)
+        elif event.name == "connect":
+            self._connect_answered(channel, status, content)
 
     def _late(self, channel: Channel, ack_id: int) -> None:
         """An answer that a broken tunnel had delayed. This event need not be sent again."""

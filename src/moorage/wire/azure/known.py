@@ -12,6 +12,8 @@ A recognised frame means what the parsers would have found in it, for these reas
 * The AckId is a run of at most 15 digits without a leading zero: JSON reads the same number. The text begins
   with `{"AckId":` and has neither a second `"AckId"` nor an escape, so no later member replaces the first.
 * The text's length, the content's length and the frame's length agree with the places where the parts end.
+  Of a call these places follow from its first bytes, so they are computed once for all frames that begin
+  alike (`_Lengths`). Of an answer they follow from the bytes that are kept and the frame's length.
 * The client's id ends at the `/` that follows it in the URL. It is used only if it is, byte for byte, the id
   of one of this app server's own connections (`CallHandler.own`). Ids of connections are base64url, so
   they hold no character that JSON or a URL would read as something else. Any other frame is decoded.
@@ -40,19 +42,28 @@ MAX_ANSWERS: Final = 64
 MAX_BODY: Final = 1024
 """Bytes of a list of groups: far below the limits of `dataplane`."""
 
-_ANSWER: Final = b"\x93\x02\xd9"
+ANSWER: Final = b"\x93\x02\xd9"
+"""What stands at `TYPE` in an answer that `KnownFrames.answer` may know, and in no call."""
+TYPE: Final = 4
+"""Where the frame's array begins, behind its length."""
 _REQUEST: Final = b"\x93\x01\xd9"
 """The array of three, the frame's type, and the mark of a text of less than 256 bytes."""
 _LONG_REQUEST: Final = b"\x93\x01\xda"
 """The same for a text of less than 65,536 bytes: the URL names the hub, which may have a long name."""
 _SHORT, _LONG = 0xC4, 0xC5
 """The marks of contents with one byte of length, and with two."""
+_HEAD: Final = 9
+"""Bytes of a frame's length, of its marks, and of the text's length."""
+_MAX_LENGTHS: Final = 256
 _ACK_ID: Final = b'{"AckId":'
 _TEXT: Final = 8
 """Where a short text begins. A long one begins one byte later."""
 _DIGITS: Final = _TEXT + len(_ACK_ID)
 """Where the AckId begins in a short text."""
+_CONTENT: Final = _TEXT + 2
+"""Where the content of an answer begins, if its text had no bytes."""
 _MAX_DIGITS: Final = 15
+_ZERO: Final = ord("0")
 _LEAST: Final = 32
 """Bytes of a frame below which it can be none of these calls."""
 
@@ -70,25 +81,45 @@ class KnownCall(msgspec.Struct, gc=False):
 
     ack_id: int
     connection: str
-    command: SendToConnection | JoinGroups | LeaveGroups
     like: Operation
     """The first call of its kind: this one is answered like it."""
+    payload: bytes
+    """What to send; b"" for a join or leave."""
+    groups: tuple[str, ...] = ()
+    """The groups of a join or leave."""
+
+    @property
+    def command(self) -> SendToConnection | JoinGroups | LeaveGroups:
+        """The call as a command."""
+        hub = self.like.command.hub
+        if self.payload:
+            return SendToConnection(hub, self.connection, self.payload)
+        moved = JoinGroups if isinstance(self.like.command, JoinGroups) else LeaveGroups
+        return moved(hub, Selection(connection=self.connection), self.groups)
+
+
+_Lengths = tuple[int, int, int, bytes]
+"""Of a call: the bytes of the frame, where the AckId's digits begin, where the text ends, and the bytes that
+must follow it: the mark and the length of the content."""
 
 
 class KnownFrames:
     """The frame patterns learned from one app server of `hub`. Frames of more than `limit` bytes are
     never recognised."""
 
-    __slots__ = ("_after", "_answers", "_before", "_hub", "_limit", "_moves", "_send_like", "hits")
+    __slots__ = (
+        "_after", "_answers", "_before", "_hub", "_lengths", "_limit", "_moves", "_send_like", "decoded",
+    )  # fmt: skip
 
     def __init__(self, hub: str, limit: int) -> None:
-        self.hits = 0
-        """Frames that were recognised."""
+        self.decoded = 0
+        """Calls and answers that were not recognised."""
         self._hub = hub
         self._limit = limit
-        self._answers: dict[bytes, tuple[int, int]] = {}
-        """All bytes of an answer but the AckId's digits and the content -> the number of digits, and of the
-        bytes of the frame."""
+        self._answers: dict[bytes, int] = {}
+        """All bytes of an answer but the AckId's digits and the content -> the bytes of the frame."""
+        self._lengths: dict[bytes, _Lengths] = {}
+        """By the first bytes of a call."""
         self._before: bytes | None = None
         """Of a send: the bytes between the AckId and the client's id."""
         self._after = b""
@@ -101,92 +132,104 @@ class KnownFrames:
         """The AckId and the content (b"" for nil), if `data` is an answer with status 200 like an earlier
         one."""
         size = len(data)
-        if not _LEAST <= size <= MAX_ANSWER or not data.startswith(_ANSWER, 4):
+        if size < _LEAST:
             return None
         end = data.find(b",", _DIGITS)
-        begins = _TEXT + 2 + data[_TEXT - 1]
-        if self._answers.get(data[:_DIGITS] + data[end:begins]) != (end - _DIGITS, size):
+        # The text's length is among the bytes that are kept. So if these and `size` are equal, the digits
+        # are as many as those of the earlier frame, too.
+        begins = _CONTENT + data[_TEXT - 1]
+        digits = data[_DIGITS:end]
+        known = self._answers.get(data[:_DIGITS] + data[end:begins]) == size
+        if not known or not digits.isdigit() or digits[0] == _ZERO:
             return None
-        number = _number(data[_DIGITS:end])
-        if number is None:
-            return None
-        self.hits += 1
         # A nil is one byte: then this ends behind the frame.
-        return number, data[begins:]
+        return int(digits), data[begins:]
 
     def learn_answer(self, data: bytes, answer: Response, content: bytes) -> None:
         """Keep the form of `data` if it is an answer with status 200. It was decoded as `answer`, the last
         one for its AckId."""
+        self.decoded += 1
         size = len(data)
         if size > MAX_ANSWER or len(self._answers) == MAX_ANSWERS:
             return
-        if answer.status_code != 200 or answer.not_completed or not data.startswith(_ANSWER, 4):
+        if answer.status_code != 200 or answer.not_completed or not data.startswith(ANSWER, TYPE):
             return
         after = _TEXT + data[_TEXT - 1]
         if size != after + 1 and (data[after] != _SHORT or size != after + 2 + data[after + 1]):
             return
         end = data.find(b",", _DIGITS)
-        if _names_one(data[_TEXT:after]) and _number(data[_DIGITS:end]) is not None:
-            # The lengths are among the bytes that are kept: they hold for AckIds with as many digits.
-            self._answers[data[:_DIGITS] + data[end : after + 2]] = end - _DIGITS, size
+        digits = data[_DIGITS:end]
+        if _names_one(data[_TEXT:after]) and digits.isdigit() and len(digits) <= _MAX_DIGITS:
+            self._answers[data[:_DIGITS] + data[end : after + 2]] = size
 
     def call(self, data: bytes) -> KnownCall | None:
         """The call, if `data` is a send to one client, or a join or leave of one client."""
-        if not _LEAST <= len(data) <= self._limit:
+        lengths = self._lengths.get(data[:_HEAD]) or self._measure(data)
+        if lengths is None:
             return None
-        if data.startswith(_REQUEST, 4):
-            begins = _TEXT
-            after = _TEXT + data[7]
-        elif data.startswith(_LONG_REQUEST, 4):
-            begins = _TEXT + 1
-            after = begins + (data[7] << 8 | data[8])
-        else:
-            return None
-        digits = begins + len(_ACK_ID)
-        end = data.find(b",", digits)
-        number = _number(data[digits:end])
-        if number is None or data[begins:digits] != _ACK_ID:
+        size, begins, after, mark = lengths
+        end = data.find(b",", begins)
+        digits = data[begins:end]
+        if not (
+            len(data) == size
+            and data.startswith(mark, after)
+            and data.startswith(_ACK_ID, begins - len(_ACK_ID))
+            and digits.isdigit()
+            and digits[0] != _ZERO
+            and len(digits) <= _MAX_DIGITS
+        ):
             return None
         before = self._before
-        if before is not None and data.startswith(before, end):
-            call = self._send(data, number, end + len(before), after)
-        elif self._moves:
-            call = self._move(data, number, end, after)
+        if before is None or not data.startswith(before, end):
+            return self._move(data, int(digits), end, lengths) if self._moves else None
+        name = end + len(before)
+        ends = data.find(b"/", name)
+        if ends + len(self._after) != after or not data.startswith(self._after, ends):
+            return None
+        connection = str(data[name:ends], "latin-1")
+        return KnownCall(int(digits), connection, self._send_like, data[after + len(mark) :])
+
+    def _measure(self, data: bytes) -> _Lengths | None:
+        """The places of the parts of a call with a content, if its lengths agree."""
+        size = len(data)
+        if not _LEAST <= size <= self._limit or int.from_bytes(data[:TYPE], "little") != size - TYPE:
+            return None
+        if data.startswith(_REQUEST, TYPE):
+            begins, after = _TEXT, _TEXT + data[7]
+        elif data.startswith(_LONG_REQUEST, TYPE):
+            begins, after = _TEXT + 1, _TEXT + 1 + (data[7] << 8 | data[8])
         else:
             return None
-        self.hits += call is not None
-        return call
-
-    def _send(self, data: bytes, number: int, begins: int, after: int) -> KnownCall | None:
-        ends = data.find(b"/", begins)
-        if after != ends + len(self._after) or not data.startswith(self._after, ends):
+        content = size - after - 2
+        if 0 < content < 0x100:
+            mark = bytes((_SHORT, content))
+        elif 0x100 < content <= 0x10000:
+            mark = bytes((_LONG, *(content - 1).to_bytes(2, "big")))
+        else:
             return None
-        payload = _content(data, after)
-        if not payload:
-            return None
-        connection = str(data[begins:ends], "latin-1")
-        command = SendToConnection(self._hub, connection, payload)
-        return KnownCall(number, connection, command, self._send_like)
+        if len(self._lengths) == _MAX_LENGTHS:
+            self._lengths.clear()
+        lengths = self._lengths[data[:_HEAD]] = size, begins + len(_ACK_ID), after, mark
+        return lengths
 
-    def _move(self, data: bytes, number: int, end: int, after: int) -> KnownCall | None:
+    def _move(self, data: bytes, number: int, end: int, lengths: _Lengths) -> KnownCall | None:
+        _size, _begins, after, mark = lengths
         like = self._moves.get(data[end:after])
-        content = _content(data, after)
-        if like is None or content is None or len(content) > MAX_BODY:
+        content = data[after + len(mark) :]
+        if like is None or len(content) > MAX_BODY:
             return None
         body = _GROUPS.fullmatch(content)
         if body is None:
             return None
         groups = tuple(body[1].decode("ascii").split('","'))
-        connection = body[2].decode("ascii")
-        to = Selection(connection=connection)
-        moved = JoinGroups if isinstance(like.command, JoinGroups) else LeaveGroups
-        return KnownCall(number, connection, moved(self._hub, to, groups), like)
+        return KnownCall(number, body[2].decode("ascii"), like, b"", groups)
 
     def learn_call(self, data: bytes, request: Request, content: bytes) -> None:
         """Keep the form of `data`, which was decoded as `request`, if it is the first call of its kind."""
-        if data.startswith(_REQUEST, 4):
+        self.decoded += 1
+        if data.startswith(_REQUEST, TYPE):
             begins, after = _TEXT, _TEXT + data[7]
-        elif data.startswith(_LONG_REQUEST, 4):
+        elif data.startswith(_LONG_REQUEST, TYPE):
             begins, after = _TEXT + 1, _TEXT + 1 + int.from_bytes(data[7:9], "big")
         else:
             return
@@ -216,23 +259,3 @@ class KnownFrames:
 def _names_one(text: bytes) -> bool:
     """Does the text begin with the AckId, and name no other? Of two, JSON's last would count."""
     return text.startswith(_ACK_ID) and text.count(b'"AckId"') == 1 and b"\\" not in text
-
-
-def _number(digits: bytes) -> int | None:
-    """The AckId that JSON would read; None for anything but plain digits."""
-    if digits.isdigit() and digits[0] != 0x30 and len(digits) <= _MAX_DIGITS:
-        return int(digits)
-    return None
-
-
-def _content(data: bytes, at: int) -> bytes | None:
-    """The content, which begins at `at`; None unless all lengths are right."""
-    size = len(data)
-    if at + 3 > size or int.from_bytes(data[:4], "little") != size - 4:
-        return None
-    mark, first = data[at], data[at + 1]
-    if mark == _SHORT and first == size - at - 2:
-        return data[at + 2 :]
-    if mark == _LONG and (first << 8 | data[at + 2]) == size - at - 3:
-        return data[at + 3 :]
-    return None
