@@ -80,12 +80,15 @@ class Outbox(Entries, Generic[OwnerT]):
         size = len(data)
         flusher = self._flusher
         flusher.queued += size
-        self.size += size
-        if self.size > self.limit:
+        self.size = waiting = self.size + size
+        if waiting > self.limit:
             self.over_limit(size, size // among)
         if self.ready and self._state != URGENT:
             self._state = URGENT
-            flusher.urgent(self)
+            # Flush this queue at the end of this tick. A call for each packet would cost more.
+            flusher._urgent.append(self)
+            if not flusher._scheduled:
+                flusher.wake()
 
     def over_limit(self, size: int, share: int) -> None:
         """An entry of `size` bytes was queued, and the queue is longer than `limit`. `share` is this client's
@@ -288,12 +291,6 @@ class Flusher(Generic[OwnerT]):
     def pending(self) -> int:
         """Number of clients with small sends to be written at the end of this tick."""
         return len(self._urgent)
-
-    def urgent(self, box: Outbox[OwnerT]) -> None:
-        """Flush `box` at the end of this tick."""
-        self._urgent.append(box)
-        if not self._scheduled:
-            self.wake()
 
     def spread(
         self, payload: bytes, frames: bytes, to: Collection[Recipient[OwnerT]], among: int, packets: int

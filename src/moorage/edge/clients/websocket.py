@@ -86,24 +86,25 @@ class ClientSocket(Socket):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame. Nearly all are whole text messages of an open session."""
-        kind = frame.msg_type
-        data: bytes | None
-        usual = kind == _TEXT and frame.fin and self._assembler is None and not self.probing
-        if usual and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+        if (
+            frame.msg_type == _TEXT
+            and frame.fin
+            and not (frame.rsv1 or frame.rsv2 or frame.rsv3 or self.probing)
+            and self._assembler is None
+        ):
             data = frame.get_payload_as_bytes()
             acceptor = self._acceptor
             metrics = acceptor.metrics
-            metrics.received_websocket += 1
-            size = len(data)
-            metrics.bytes_received_websocket += size
-            if size > MAX_READ:
+            metrics.received_websocket = count = metrics.received_websocket + 1
+            metrics.bytes_received_websocket += len(data)
+            if len(data) > MAX_READ:
                 self._large(frame)
             acceptor.node.receive(self._connection, data)
-            if not metrics.received_websocket % PACKETS:
+            if not count % PACKETS:
                 acceptor.node.flushes.now()
         else:
             try:
-                self._unusual(frame, kind)
+                self._unusual(frame, frame.msg_type)
             except PeerError as error:
                 self._fail(error)
         if not frame.last_in_buffer:

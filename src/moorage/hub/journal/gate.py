@@ -37,7 +37,8 @@ class GatedFlusher(Flusher[OwnerT]):
             super().offer(box)
         elif box._state != URGENT:
             box._state = URGENT
-            self.urgent(box)
+            self._urgent.append(box)
+            self.wake()
 
     @property
     def _closed(self) -> bool:
@@ -47,7 +48,8 @@ class GatedFlusher(Flusher[OwnerT]):
 
     def run(self) -> None:
         """`Flusher.run`."""
-        if not self._closed:
+        journal = self.journal
+        if journal is None or not self._closed:
             super().run()
             return
         held: list[Outbox[OwnerT]] = []
@@ -67,8 +69,7 @@ class GatedFlusher(Flusher[OwnerT]):
             self._bulk = bulk
         super().run()
         self._urgent = held + self._urgent
-        journal = self.journal
-        if journal is not None and not journal.storing:
+        if not journal.storing:
             cut = [(box, box.count) for box in held]
             self._urgent = self._urgent[len(held) :]
             journal.cut(partial(self._stored, cut))

@@ -71,7 +71,9 @@ class Tap:
     def release(self) -> None:
         """Nobody watches any more: put the ordinary parts back."""
         connection = self.connection
-        connection.session = _moved(connection.session, EngineSession(connection.session.max_payload, 0, 0))
+        tapped = connection.session
+        connection.session = EngineSession(tapped.max_payload, 0, 0)
+        connection.session.continue_from(tapped)
         connection.groups = set(connection.groups)
         connection.outbox.tap(on=False)
 
@@ -125,7 +127,7 @@ class TappedSession(EngineSession):
 
     def __init__(self, plain: EngineSession, tap: Tap) -> None:
         super().__init__(plain.max_payload, 0, 0)
-        _moved(plain, self)
+        self.continue_from(plain)
         self._tap = tap
 
     def receive(self, packet: bytes) -> Event:
@@ -139,11 +141,6 @@ class TappedSession(EngineSession):
         event = super().receive_binary(data)
         self._tap.received(event)
         return event
-
-
-def _moved(plain: EngineSession, to: EngineSession) -> EngineSession:
-    to.state, to.peer, to.received = plain.state, plain.peer, plain.received
-    return to
 
 
 class TappedGroups(set[str]):
