@@ -37,7 +37,7 @@ def test_dev_prints_what_a_user_copies(service: MoorageProcess) -> None:
 
 
 async def test_sigterm_drains() -> None:
-    settings = ("--set", "shutdown.lb_wait=300ms", "--set", "shutdown.spread=600ms")
+    settings = ("--set", "shutdown.lb_wait=3s", "--set", "shutdown.spread=600ms")
     with MoorageProcess(*settings) as service:
         async with AppServer(service, "h"):
             sockets = [await WebSocket.session(service.url, clients("h")) for _ in range(4)]
@@ -63,7 +63,7 @@ async def test_sigterm_drains() -> None:
 
 @pytest.mark.repair(30)
 async def test_monitors_are_answered_until_the_end_of_a_drain() -> None:
-    settings = ("--set", "shutdown.lb_wait=0s", "--set", "shutdown.spread=3s")
+    settings = ("--set", "shutdown.lb_wait=0s", "--set", "shutdown.spread=6s")
     with MoorageProcess(*settings) as service:
         async with AppServer(service, "h"):
             sockets = [await WebSocket.session(service.url, clients("h")) for _ in range(4)]

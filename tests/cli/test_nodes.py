@@ -17,6 +17,7 @@ from tests.cli.test_main import run
 from tests.integration.test_nodes import nodes, until
 from tests.integration.test_python_client import Client
 from tests.support.nats_server import NatsServer
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.timeout(120)
@@ -34,7 +35,7 @@ async def test_any_node_lists_all(processes: list[MoorageProcess]) -> None:
     moorage = await use_moorage(sio, hub="app", connection_string=one.connection_string, server_id="web")
     try:
         async with Client() as client:
-            await client.sio.connect(one.url, transports=["websocket"])
+            await client.sio.connect(one.url, transports=["websocket"], wait_timeout=PATIENCE)
             for asked in processes:
                 # In a thread: the app server needs this one.
                 await asyncio.to_thread(until, partial(_is_counted, asked), "heartbeats tell it")

@@ -18,6 +18,7 @@ from tests.cli.test_main import run
 from tests.integration.test_nodes import until
 from tests.integration.test_python_client import Client
 from tests.support.app_link import AppServer
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 from tests.support.traces import FLAGS, OPERATE_KEY, READ_KEY, TraceStream
 
@@ -40,7 +41,10 @@ async def test_lines_for_people_and_for_programs(service: MoorageProcess) -> Non
         while not all(task.done() for task in running):
             async with Client() as client:
                 await client.sio.connect(
-                    service.url, transports=["websocket"], socketio_path="/clients/socketio/hubs/people"
+                    service.url,
+                    transports=["websocket"],
+                    socketio_path="/clients/socketio/hubs/people",
+                    wait_timeout=PATIENCE,
                 )
                 await client.sio.call("hello", 1)
     people, programs = [task.result() for task in running]

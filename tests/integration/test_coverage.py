@@ -18,6 +18,7 @@ from tests.integration.test_python_client import Client
 from tests.sdk.contract.executors import Executor
 from tests.support.nats_server import NatsServer
 from tests.support.programs import free_port
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.timeout(120)
@@ -105,6 +106,7 @@ class App:
                         process.url,
                         socketio_path=f"clients/socketio/hubs/{self.hub}",
                         transports=["websocket"],
+                        wait_timeout=PATIENCE,
                     )
         self.sids[name] = await self.arrived.get()
         while not client.heard.empty():

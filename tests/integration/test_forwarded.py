@@ -16,6 +16,7 @@ from moorage.sdk import use_moorage
 from tests.integration.test_nodes import nodes, until
 from tests.integration.test_python_client import Client
 from tests.support.nats_server import NatsServer
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.timeout(120)
@@ -74,6 +75,7 @@ class App:
             socketio_path=f"clients/socketio/hubs/{self.hub}",
             transports=[transport],
             auth=auth or None,
+            wait_timeout=PATIENCE,
         )
         return client, await self.arrived.get()
 
@@ -114,6 +116,7 @@ async def test_a_refusal_reaches_the_client(app: App, transport: str) -> None:
                 socketio_path=f"clients/socketio/hubs/{app.hub}",
                 transports=[transport],
                 auth={"name": "stranger"},
+                wait_timeout=PATIENCE,
             )
         assert await client.next() == ("connect_error", {"message": "no strangers"})
 

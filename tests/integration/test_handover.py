@@ -13,6 +13,7 @@ from tests.integration.test_nodes import until
 from tests.integration.test_python_client import Client
 from tests.sdk.contract.executors import Executor
 from tests.support.nats_server import NatsServer
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.timeout(120)
@@ -78,7 +79,10 @@ async def test_clients_of_an_app_server_that_dies_move_if_the_hub_says_so(stack:
         client = Client()
         await stack.enter_async_context(client)
         await client.sio.connect(
-            service.url, socketio_path="clients/socketio/hubs/moving", transports=["websocket"]
+            service.url,
+            socketio_path="clients/socketio/hubs/moving",
+            transports=["websocket"],
+            wait_timeout=PATIENCE,
         )
         assert await client.sio.call("echo", 1) == 1
         sid = client.sio.get_sid()

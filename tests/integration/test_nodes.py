@@ -18,6 +18,7 @@ from azure.messaging.webpubsubservice import WebPubSubServiceClient
 from moorage.sdk import use_moorage
 from tests.integration.test_python_client import Client
 from tests.support.nats_server import NatsServer
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.timeout(120)
@@ -108,6 +109,7 @@ class Place:
             self.process.url,
             socketio_path=f"clients/socketio/hubs/{self.hub}",
             transports=["websocket"],
+            wait_timeout=PATIENCE,
         )
         self.sid = await self.arrived.get()
 

@@ -22,6 +22,7 @@ from tests.integration.test_nodes import nodes_of, until
 from tests.integration.test_python_client import Client
 from tests.support.gateways import Gateways, gateways
 from tests.support.programs import free_port
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -126,6 +127,7 @@ class World:
                         self.processes[name].url,
                         socketio_path=f"clients/socketio/hubs/{self.hub}",
                         transports=["websocket"],
+                        wait_timeout=PATIENCE,
                     )
             arrived = {asyncio.ensure_future(app.arrived.get()): app for app in (self.eu, self.us)}
             done, waiting = await asyncio.wait(arrived, return_when=asyncio.FIRST_COMPLETED)

@@ -18,6 +18,7 @@ import socketio
 from moorage.sdk import use_moorage
 from tests.integration.test_python_client import Client
 from tests.support.app_link import AppServer
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 from tests.support.traces import FLAGS, OPERATE_KEY, READ_KEY, TraceStream
 
@@ -60,7 +61,7 @@ def token(service: MoorageProcess, hub: str, user: str, **claims: object) -> str
 async def connect(service: MoorageProcess, client: Client, hub: str, transport: str, given: str = "") -> None:
     url = service.url + (f"?access_token={given}" if given else "")
     path = f"/clients/socketio/hubs/{hub}"
-    await client.sio.connect(url, transports=[transport], socketio_path=path)
+    await client.sio.connect(url, transports=[transport], socketio_path=path, wait_timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from moorage.cli.main import app
 from moorage.sdk import use_moorage
 from tests.integration.test_python_client import Client
+from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 from tests.support.traces import OPERATE_KEY
 
@@ -67,6 +68,6 @@ async def staged(services: list[MoorageProcess], users: tuple[str, ...] = ()) ->
         stack.push_async_callback(moorage.close)
         clients = [await stack.enter_async_context(Client()) for _ in services]
         for client, service in zip(clients, services, strict=True):
-            await client.sio.connect(service.url, transports=["websocket"])
+            await client.sio.connect(service.url, transports=["websocket"], wait_timeout=PATIENCE)
             assert await client.sio.call("echo", 1) == 1
         yield Stage(services, clients)

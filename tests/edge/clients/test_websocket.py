@@ -399,7 +399,7 @@ async def test_a_second_upgrade_meanwhile_is_refused(service: MoorageProcess, po
 
 
 async def test_an_upgrade_that_hangs_is_given_up() -> None:
-    with MoorageProcess("--set", "server.upgrade_timeout=200ms") as service:
+    with MoorageProcess("--set", "server.upgrade_timeout=3s") as service:
         async with AppServer(service, "app") as app:
             polling = await Polling(service.url, "/socket.io/").open()
             async with await WebSocket.open(service.url, polling.upgrade_target) as socket:

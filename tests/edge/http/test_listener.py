@@ -365,23 +365,23 @@ async def test_operators_paths_live_on_the_same_port(service: MoorageProcess) ->
 
 
 async def test_half_a_request_is_given_up_by_the_running_service() -> None:
-    flags = ("--set", "server.header_timeout=300ms", "--set", "server.body_timeout=600ms")
+    flags = ("--set", "server.header_timeout=3s", "--set", "server.body_timeout=3s")
     with MoorageProcess(*flags) as service:
-        async with (
-            await HttpConnection.open(service.url) as http,
-            await HttpConnection.open(service.url) as idle,
-        ):
-            await http.send(b"GET /healthz HTTP/1.1\r\nHost:")
-            reply = await http.reply()
-            assert (reply.status, reply.json()["reason"]) == (408, "header-timeout")
-            assert (await idle.reply()).status == 408, "and so is a connection that says nothing"
-        async with await HttpConnection.open(service.url) as http:
-            await http.send(request_bytes("POST", "/socket.io/" + OPEN, {"Content-Length": "9"}))
-            assert (await http.reply()).status == 400, "what can be answered at once, is"
         async with AppServer(service, "app"):
             client = await Polling(service.url, "/socket.io/").open()
-            async with await HttpConnection.open(service.url) as http:
-                await http.send(request_bytes("POST", client.target, {"Content-Length": "9"}) + b"42[")
-                reply = await http.reply()
+            async with (
+                await HttpConnection.open(service.url) as head,
+                await HttpConnection.open(service.url) as body,
+                await HttpConnection.open(service.url) as idle,
+                await HttpConnection.open(service.url) as refused,
+            ):
+                await head.send(b"GET /healthz HTTP/1.1\r\nHost:")
+                await body.send(request_bytes("POST", client.target, {"Content-Length": "9"}) + b"42[")
+                await refused.send(request_bytes("POST", "/socket.io/" + OPEN, {"Content-Length": "9"}))
+                assert (await refused.reply()).status == 400, "what can be answered at once, is"
+                reply = await head.reply()
+                assert (reply.status, reply.json()["reason"]) == (408, "header-timeout")
+                assert (await idle.reply()).status == 408, "and so is a connection that says nothing"
+                reply = await body.reply()
                 assert (reply.status, reply.json()["reason"]) == (408, "header-timeout")
             await client.send("42[1]")

@@ -50,7 +50,8 @@ async def ends() -> AsyncIterator[Ends]:
         client.setblocking(False)
         await loop.sock_connect(client, server.sockets[0].getsockname())
         yield await side.made, side, client
-    side.made.result().abort()
+    if not side.lost.done():
+        side.made.result().abort()
     await side.lost
     server.close()
 
