@@ -31,6 +31,7 @@ async def handshake_status(service: MoorageProcess, hub: str, key: str) -> int:
 
 
 def test_dev_prints_what_a_user_copies(service: MoorageProcess) -> None:
+    service.wait_line(lambda line: line.startswith("Metrics"))
     printed = [line for line in service.lines if not line.startswith("{")]
     assert printed[0] == f"Connection string  Endpoint={service.url};AccessKey={service.key};Version=1.0;"
     assert printed[1] == (f'Clients            io("{service.url}", {{ path: "/clients/socketio/hubs/app" }})')

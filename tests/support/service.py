@@ -153,8 +153,10 @@ class MoorageProcess:
             self._process.send_signal(number)
 
     def wait_exit(self, timeout: float = 40.0) -> int:
-        """The exit code."""
-        return self._process.wait(timeout)
+        """The exit code, once all output has been read."""
+        code = self._process.wait(timeout)
+        self._reader.join(timeout)
+        return code
 
     def kill(self) -> None:
         """Kill it."""

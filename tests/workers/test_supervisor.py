@@ -101,6 +101,7 @@ def process() -> Iterator[MoorageProcess]:
 
 
 def test_dev_prints_what_it_prints_with_one_worker(process: MoorageProcess) -> None:
+    process.wait_line(lambda line: line.startswith("Metrics"))
     printed = [line for line in process.lines if not line.startswith("{")]
     assert [line.split()[0] for line in printed] == [
         "Connection",
