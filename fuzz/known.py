@@ -10,7 +10,7 @@ from fuzz.mutate import damaged
 from fuzz.target import Target
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.azure.dataplane import decode_url
-from moorage.wire.azure.known import KnownCall, KnownFrames
+from moorage.wire.azure.known import LEAST, KnownCall, KnownFrames
 from moorage.wire.azure.tunnel_frames import Request, Response
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConnection
 from moorage.wire.errors import PeerError
@@ -74,6 +74,8 @@ def _damaged(rng: Random) -> bytes:
 
 
 def _recognised(data: bytes) -> None:
+    if len(data) < LEAST:
+        raise PeerError(LINK_BAD_FRAME, "too short")
     answer = _KNOWN.answer(data)
     if answer is not None:
         ack_id, content = answer

@@ -35,7 +35,7 @@ LAST_SERVICE_ACK: Final = 2**31 - 1
 CONNECTING: Final = ""
 """The value in `namespaces` until the app server has answered a CONNECT with a socket id."""
 
-_EVENT: Final = b"42"
+_EVENT: Final = ord("2")
 
 HELD_BYTES: Final = 4 * 1024 * 1024
 """A binary packet up to this size is passed on in one piece. If a link breaks between two pieces, one of
@@ -110,7 +110,7 @@ class SocketPeer:
         if self._due:
             raise PeerError(reasons.MISSING_ATTACHMENT)
         # Events are nearly all traffic, and their header need not be parsed.
-        if packet.startswith(_EVENT):
+        if len(packet) > 1 and packet[1] == _EVENT:
             return Forward(packet)
         header = parse_header(packet)
         if header.type == CONNECT:

@@ -12,7 +12,7 @@ from moorage.wire.engineio import WITHOUT_CONTROLS, check_text, decode_client_bi
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PACKET, PACKET_WHILE_OPENING, PAYLOAD_TOO_LARGE
 
-_MESSAGE: Final = b"4"
+_MESSAGE: Final = ord("4")
 _PONG: Final = ord("3")
 _CLOSE: Final = ord("1")
 _IGNORED: Final = b"056"
@@ -74,13 +74,13 @@ class EngineSession:
             self._refuse()
             return None
         self.received += 1
-        if packet.startswith(_MESSAGE):
+        kind = packet[0] if packet else 0
+        if kind == _MESSAGE:
             if packet.translate(WITHOUT_CONTROLS) != packet:
                 raise PeerError(BAD_PACKET, _CONTROL)
             if not packet.isascii():
                 check_text(packet)
             return self.peer.message(packet)
-        kind = packet[0] if packet else 0
         if kind == _BINARY:
             return self.peer.binary(decode_client_binary(packet))
         if packet.translate(WITHOUT_CONTROLS) != packet:

@@ -20,7 +20,7 @@ from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.azure import cloudevents, tunnel_frames
 from moorage.wire.azure.cloudevents import EventWriter
-from moorage.wire.azure.known import ANSWER, TYPE, KnownFrames
+from moorage.wire.azure.known import LEAST, TYPE, KnownFrames
 from moorage.wire.handshake import Handshake, Kept
 from moorage.wire.reasons import Reason
 
@@ -316,7 +316,9 @@ class AzureServer:
     def received(self, tunnel: Tunnel, data: bytes, now: float) -> Job[None] | None:
         """Handle one frame, at once or as the job that is returned. Raises `PeerError` (link-bad-frame)."""
         known = self._known
-        if data.startswith(ANSWER, TYPE):
+        if len(data) < LEAST:
+            pass
+        elif data[TYPE] == tunnel_frames.RESPONSE:
             if (answer := known.answer(data)) is not None:
                 self._answered(answer[0], 200, answer[1], now)
                 return None

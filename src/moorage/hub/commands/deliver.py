@@ -36,6 +36,8 @@ PIECE: Final = 250
 LONG: Final = 2 * PIECE
 """Bytes up to which no payload `is_long`. Callers compare first, because nearly all payloads are short."""
 _NOT_PLAIN: Final = (*SPECIAL, b"b")
+_PLAIN: Final = frozenset((b"42", b"43"))
+"""First bytes of nearly all packets. A look into a set takes half the time of `startswith`."""
 EXPELLED: Final = "the app had disconnected its last socket"
 """Detail of the end of a connection."""
 
@@ -72,7 +74,7 @@ def is_special(payload: bytes) -> bool:
 def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> None:
     """Queue `payload` for one client. Nearly all payloads are one packet of plain text. These need no
     `Encoded`, because there is no other client to share it with."""
-    if engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
+    if engineio.SEPARATOR in payload or (payload[:2] not in _PLAIN and payload.startswith(_NOT_PLAIN)):
         if connection.hub.recovery is not None:
             _record_each(clients, connection, connection.hub.recovery, payload)
         elif engineio.SEPARATOR not in payload and not payload.startswith(b"b"):
