@@ -137,9 +137,8 @@ class AzureServer:
             self._events.settle(ack_id)
             if event.name == "connect":
                 # The client will retry. If the app server has taken it, it is told of the end.
-                self.node.refuse(
-                    channel.connection, reasons.NO_APP_SERVER, "the link to the app server broke"
-                )
+                why = "the link to the app server broke"
+                self.node.refuse(channel.connection, reasons.NO_APP_SERVER, why)
             self._closing[channel] = None
             channel.closing = event.sent_at
 
@@ -374,9 +373,8 @@ class AzureServer:
                 self._compare_limits(info.max_payload)
                 self.node.accept(connection, info)
                 return
-            self.node.refuse(
-                connection, reasons.APP_ERROR, "the app server's answer to connect cannot be read"
-            )
+            why = "the app server's answer to connect cannot be read"
+            self.node.refuse(connection, reasons.APP_ERROR, why)
         else:
             reason = reasons.APP_REFUSED if 400 <= status < 500 else reasons.APP_ERROR
             self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
