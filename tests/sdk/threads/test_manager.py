@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -210,10 +210,9 @@ async def test_what_a_connect_handler_emits_to_all(world: World, in_a_task: bool
     assert await until_last(two) == [("all", b), ("room", b)]
 
 
-async def test_a_client_is_disconnected_right_after_the_answer_to_its_connect(world: World) -> None:
-    """It may be connected before the thread that has sent the answer goes on."""
-    sio, ends, go_on = new_server(), Record(), threading.Event()
-    sio.on("disconnect", ends)
+async def connected_before_it_is_noted(world: World, sio: Any, go_on: threading.Event) -> str:
+    """A client has the answer to its CONNECT. The thread that has sent it goes on with `go_on`. The socket's
+    id."""
     await world.serve(sio)
     post = sio.eio._post
 
@@ -222,13 +221,36 @@ async def test_a_client_is_disconnected_right_after_the_answer_to_its_connect(wo
         assert go_on.wait(20)
 
     sio.eio._post = slowly
-    sid = (await world.client()).get_sid()
-    ending = asyncio.create_task(asyncio.to_thread(sio.disconnect, sid))
-    # Long enough for a disconnect that would do nothing.
-    await asyncio.wait({ending}, timeout=0.1)
+    sid: str = (await world.client()).get_sid()
+    return sid
+
+
+async def in_time(go_on: threading.Event, function: Callable[..., Any], *args: Any) -> Any:
+    """Call `function` in a thread before `go_on` is set, and set it."""
+    call = asyncio.create_task(asyncio.to_thread(function, *args))
+    # Long enough for a call that does not wait.
+    await asyncio.wait({call}, timeout=0.1)
     go_on.set()
-    await ending
+    return await call
+
+
+async def test_a_client_is_disconnected_right_after_the_answer_to_its_connect(world: World) -> None:
+    """It may be connected before the thread that has sent the answer goes on."""
+    sio, ends, go_on = new_server(), Record(), threading.Event()
+    sio.on("disconnect", ends)
+    sid = await connected_before_it_is_noted(world, sio, go_on)
+    await in_time(go_on, sio.disconnect, sid)
     assert await ends.wait(1) == [(sid, sio.reason.SERVER_DISCONNECT)]
+
+
+@pytest.mark.parametrize("question", ["is_connected", "is_pre_connected"])
+async def test_a_client_counts_as_connected_from_the_answer_to_its_connect_on(
+    world: World, question: str
+) -> None:
+    sio, go_on = new_server(), threading.Event()
+    sid = await connected_before_it_is_noted(world, sio, go_on)
+    answer = await in_time(go_on, getattr(sio.manager, question), sid, "/")
+    assert answer is (question == "is_connected")
 
 
 @pytest.mark.repair(19)

@@ -206,11 +206,27 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
             job, client.when_empty = client.when_empty, None
         client.jobs.add(job)
 
+    # A client may act on the answer to its CONNECT before the thread that has sent the answer notes that the
+    # socket is connected. These methods therefore wait for that note.
+
     def claim(self, member: Member) -> bool:
-        """`SocketManager.claim`. The app may have heard from a client that it is connected, before the thread
-        that has sent the answer notes it."""
+        """As `SocketManager.claim`."""
         with self._engine.answering:
             return super().claim(member)
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        """As `SocketManager.is_connected`."""
+        if super().is_pre_connected(sid, namespace):
+            with self._engine.answering:
+                return super().is_connected(sid, namespace)
+        return super().is_connected(sid, namespace)
+
+    def is_pre_connected(self, sid: str, namespace: str) -> bool:
+        """As `SocketManager.is_pre_connected`."""
+        if super().is_pre_connected(sid, namespace):
+            with self._engine.answering:
+                return super().is_pre_connected(sid, namespace)
+        return False
 
     def can_disconnect(self, sid: Any, namespace: str) -> bool:
         """Disconnects the socket and returns False, so that the library does nothing more: it would keep an
