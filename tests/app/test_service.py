@@ -52,6 +52,7 @@ def test_a_wrong_path_says_where_to_go(service: MoorageProcess) -> None:
     assert "/clients/socketio/hubs/HUB" in json.loads(body)["hint"]
 
 
+@pytest.mark.alone
 @pytest.mark.repair(11)
 async def test_pings_leave_when_they_are_due(service: MoorageProcess) -> None:
     """The time between a pong and the next ping: more than the interval for all but a few would mean

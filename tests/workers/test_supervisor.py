@@ -167,8 +167,11 @@ def test_one_worker_can_be_drained_alone() -> None:
 
 
 def test_the_nats_server_is_started_again(process: MoorageProcess) -> None:
-    os.kill(children(process.pid)["nats-server"], signal.SIGKILL)
+    old = children(process.pid)["nats-server"]
+    os.kill(old, signal.SIGKILL)
     process.wait_record(event="nats-server ended", how="signal SIGKILL")
+    until(lambda: children(process.pid).get("nats-server", old) != old, "started again")
+    until(lambda: process.get("/readyz")[0] == 200, "the workers have it again")
     for name in names():
         until(lambda name=name: process.metric(f'moorage_cluster_nodes{{node="{name}"}}') == 2, name)  # type: ignore[misc]
 
