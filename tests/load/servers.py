@@ -47,6 +47,18 @@ class Server:
         self.behaviour = behaviour
 
 
+class _Web(uvicorn.Server):
+    """Tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.listening.set()
+
+
 @contextmanager
 def python_server(ping: float = 25.0) -> Iterator[Server]:
     """A server on a free port. `ping` is the interval of its heartbeats in seconds."""
@@ -56,10 +68,12 @@ def python_server(ping: float = 25.0) -> Iterator[Server]:
         _handle(sio, namespace, behaviour)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     config = uvicorn.Config(socketio.ASGIApp(sio), log_config=None, ws_ping_interval=None)
-    web = uvicorn.Server(config)
+    web = _Web(config)
     thread = threading.Thread(target=lambda: asyncio.run(web.serve([listener])))
     thread.start()
     try:
+        # A test counts the sockets of this process: those of the server's event loop are there from now on.
+        assert web.listening.wait(60)
         yield Server(sio, listener.getsockname()[1], behaviour)
     finally:
         web.should_exit = web.force_exit = True
