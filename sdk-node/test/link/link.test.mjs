@@ -123,11 +123,12 @@ test("requests fail with the service's reason, or with their timeout", async (t)
   const peer = await Peer.start(t);
   const { link, line, handler } = await peer.link(t);
   const failing = link.request((ref) => ({ type: 43, ref }));
-  const late = link.request((ref) => ({ type: 43, ref }), { timeout: 20 });
+  // Somebody listens from the beginning: it may be late before the batch is here.
+  const late = rejects(link.request((ref) => ({ type: 43, ref }), { timeout: 20 }), { reason: "request-timeout" });
   await line.batch();
   line.send([[15, 1, 4009, "link-bad-request", "no such thing"]]);
   await rejects(failing, { name: "MoorageError", reason: "link-bad-request", number: 4009, message: "no such thing" });
-  await rejects(late, { reason: "request-timeout" });
+  await late;
   line.send([[44, 2, []], packet(1, "after")]);
   deepStrictEqual(await handler.next(), ["packet", 1, "after"]);
 });
@@ -257,9 +258,10 @@ test("close: waits until credit empties the queue", async (t) => {
 
 test("the process is not kept alive by a closed link", async (t) => {
   const peer = await Peer.start(t);
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const before = timers();
   const { link } = await peer.link(t);
   await link.close();
   strictEqual(link.listenerCount("closed"), 0);
-  const held = process.getActiveResourcesInfo().filter((name) => name === "Timeout");
-  deepStrictEqual(held, []);
+  ok(timers() <= before, "the link has left a timer");
 });
