@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from moorage.edge import resuming
 from moorage.edge.azure.channel import MAX_GATHERED
 from moorage.edge.azure.pressure import HELD_PER_CLIENT
 from moorage.edge.settings import EdgeLimits, LinkSettings
+from moorage.wire.reasons import APP_LOST
 from tests.edge.azure.rig import Rig, contents
 from tests.hub.fakes import sink_of
 
@@ -50,6 +54,25 @@ def test_an_app_server_that_does_not_read_slows_its_clients() -> None:
     transport.tunnel.congested = False
     rig.server.resume_clients()
     assert sink_of(talker).reading
+
+
+def test_many_held_clients_are_read_a_few_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "READ_AT_ONCE", 1)
+    rig = Rig()
+    transport = rig.open()
+    clients = [rig.client(transport) for _ in range(4)]
+    sinks = [sink_of(client) for client in clients]
+    transport.tunnel.congested = True
+    for client in clients:
+        rig.say(client, "42[1]")
+    transport.tunnel.congested = False
+    rig.server.resume_clients()
+    assert [sink.reading for sink in sinks] == [False] * 4
+    rig.world.node.disconnect(clients[1], APP_LOST, who="service")
+    transport.tunnel.congested = True
+    rig.say(clients[2], "42[2]")
+    rig.settle()
+    assert [sink.reading for sink in sinks] == [True, False, False, True]
 
 
 def test_a_burst_of_large_packets_holds_all_clients_back_before_the_link_is_too_full() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from moorage.edge.moorage.coverage import COVER_SECONDS, FENCE_SECONDS, Coverage
 from moorage.hub.hub import AppServer, Guest, Hub
 from moorage.hub.ports import Answers, Reply
+from moorage.hub.turns import AT_ONCE
 from moorage.wire.commands import Ask, Cast, Outcome, TellServers, Write
 from moorage.wire.handshake import Handshake
 from moorage.wire.moorage import v1
@@ -263,14 +265,38 @@ def test_a_home_that_was_the_only_session_tells_all(app: App, cluster: Cluster) 
     assert cluster.changes == [(1, {"n0"}, None)]
 
 
-def test_clients_of_other_nodes_that_came_here_end_if_another_node_is_the_home(app: App) -> None:
-    server = app.server
-    owner = RecordingOwner()
-    guest = Guest("n9-c1", server.hub, user_id=None, server=server.app, node="n9", owner=owner)
-    app.rig.world.node.guests.welcome(guest, Handshake(query={}, headers={}))
-    app.say(cover(1, "n0", "n1"))
-    assert owner.calls == [("refused", "n9-c1", APP_LOST, "its home is another node")]
-    assert server.app.guests == set()
+def guests(app: App, count: int) -> RecordingOwner:
+    """Clients of another node come to this app server."""
+    server, owner = app.server, RecordingOwner()
+    for number in range(count):
+        guest = Guest(f"n9-c{number}", server.hub, user_id=None, server=server.app, node="n9", owner=owner)
+        app.rig.world.node.guests.welcome(guest, Handshake(query={}, headers={}))
+    return owner
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_clients_of_other_nodes_that_came_here_end_if_another_node_is_the_home(
+    app: App, cluster: Cluster, waits: bool
+) -> None:
+    owner = guests(app, 1)
+    cluster.waits = waits
+    app.say(cover(1, "n0", "n1", fence=True), v1.List(7))
+    app.rig.settle()
+    assert owner.calls == [("refused", "n9-c0", APP_LOST, "its home is another node")]
+    assert app.server.app.guests == set()
+    assert len(app.heard(v1.Servers)) == (0 if waits else 1), "frames behind it wait for the mark, too"
+
+
+def test_many_clients_of_other_nodes_end_a_few_at_a_time(app: App, cluster: Cluster) -> None:
+    owner = guests(app, 3 * AT_ONCE)
+    _, job = Coverage(app.server, cluster, "i").covers(cover(1, "n0", "n1"))
+    assert job is not None
+    ended = [0]
+    for _ in job:
+        ended.append(len(owner.calls))
+    ended.append(len(owner.calls))
+    assert ended[-1] == 3 * AT_ONCE
+    assert max(after - before for before, after in pairwise(ended)) <= AT_ONCE
 
 
 def test_frames_behind_a_fence_wait_for_the_mark(app: App, cluster: Cluster) -> None:

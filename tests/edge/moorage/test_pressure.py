@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 
+import pytest
+
+from moorage.edge import resuming
 from moorage.edge.moorage.server import GATHERED
 from moorage.edge.settings import EdgeLimits, LinkSettings
 from moorage.engine.upgrade import State
 from moorage.hub.hub import Connection
 from moorage.wire.moorage import v1
-from moorage.wire.reasons import LINK_SLOW
+from moorage.wire.reasons import APP_LOST, LINK_SLOW
 from tests.edge.moorage.rig import App, Rig, ends, say
 from tests.hub.fakes import HUB, RecordingOpening, RecordingSink, sink_of
 
@@ -68,6 +71,23 @@ def test_a_client_that_sends_beyond_the_credit_is_held_back() -> None:
     assert [client.held for client in (talker, quiet)] == [False, False]
     app.read()
     assert len([frame for frame in app.frames if isinstance(frame, v1.Packet)]) == count
+
+
+def test_many_held_clients_are_read_a_few_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "READ_AT_ONCE", 1)
+    rig, app, clients = pressed()
+    sinks = [sink_of(client) for client in clients]
+    fill(rig, app, clients[0])
+    while sinks[1].reading:
+        say(rig, clients[0], PACKET)
+    while app.server.out.waiting or app.server.out.in_flight:
+        app.heard()
+        app.ack()
+        app.server.flush()
+    assert [sink.reading for sink in sinks] == [False] * 3
+    rig.world.node.disconnect(clients[1], APP_LOST, who="service")
+    rig.settle()
+    assert [sink.reading for sink in sinks] == [True, False, True]
 
 
 def test_all_are_held_back_before_anybody_is_given_up() -> None:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from moorage.edge.azure.channel import Channel, Tunnel
+from moorage.edge.resuming import Resuming
 from moorage.engine.exchange import Unsent
 from moorage.hub.hub import LINK, Client
+from moorage.hub.turns import Turns
 
 HELD_PER_CLIENT: Final = 64 * 1024
 """Bytes held for one client above which it is not read. TCP then slows the client down."""
@@ -17,9 +19,10 @@ class Pressure:
     """Packets that no tunnel can take, at most `limit` bytes of all clients together, and the clients that
     are not read meanwhile."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, turns: Turns, limit: int) -> None:
         self.paused: set[Client] = set()
         """The clients that are not read."""
+        self._resuming = Resuming(turns, _read)
         self._limit = limit
         self._held_bytes = 0
 
@@ -56,16 +59,27 @@ class Pressure:
     def _pause(self, connection: Client) -> None:
         if connection not in self.paused and connection.hold(LINK):
             self.paused.add(connection)
+            self._resuming.forget(connection)
+
+    def forget(self, connection: Client) -> None:
+        """The client is gone."""
+        self.paused.discard(connection)
+        self._resuming.forget(connection)
 
     def resume(self, tunnels: Iterable[Tunnel]) -> None:
         """A tunnel takes data again: read from the clients that were held back only for this reason."""
         paused, self.paused = self.paused, set()
         for tunnel in tunnels:
             tunnel.held_back = False
-        for connection in paused:
-            channel = connection.channel
-            held = channel.held if isinstance(channel, Channel) else None
-            if held is not None and held.size > HELD_PER_CLIENT:
-                self.paused.add(connection)
-            else:
-                connection.release(LINK)
+        self.paused.update(filter(_has_much, paused))
+        self._resuming.add(paused - self.paused)
+
+
+def _has_much(connection: Client) -> bool:
+    """True if much of what the client has sent still waits for a tunnel."""
+    held = connection.channel.held if isinstance(connection.channel, Channel) else None
+    return held is not None and held.size > HELD_PER_CLIENT
+
+
+def _read(connection: Client) -> None:
+    connection.release(LINK)

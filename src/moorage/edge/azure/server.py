@@ -71,7 +71,7 @@ class AzureServer:
         """Set from the start: if the first link never opens, this object must still be dropped."""
         self._keepalive_at = 0.0
         self._is_compared = False
-        self._pressure = Pressure(settings.max_waiting_bytes)
+        self._pressure = Pressure(node.turns, settings.max_waiting_bytes)
 
     # -- tunnels --------------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ class AzureServer:
     def closed(self, connection: Client, reason: Reason) -> None:
         """Send `disconnected` after the answers to the client's last events, or the SDK reports an error."""
         channel = connection.channel
-        self._pressure.paused.discard(connection)
+        self._pressure.forget(connection)
         if isinstance(channel, Channel) and self.hub.servers.get(self.app.id) is self.app:
             channel.closing = self.node.clock() + LAST_EVENTS_SECONDS
             self._closing[channel] = None

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.ports import Answers, Reach, Reply
-from moorage.hub.turns import Job
+from moorage.hub.turns import AT_ONCE, Job
 from moorage.wire.commands import Ask, Cast, Command, Outcome, Write
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
@@ -134,8 +134,8 @@ class Coverage:
         self.term = frame.term
         job = self._first(frame) if self._carried is None else None
         self._server.app.home = frame.home
-        if not frame.home:
-            self._end_guests()
+        if not frame.home and self._server.app.guests:
+            job = self._end_guests(job)
         if frame.home:
             known = self._nodes if self._is_home else ()
             added = set(frame.nodes).difference(known)
@@ -146,11 +146,16 @@ class Coverage:
         self._beyond = self._homes.beyond(self._instance, frame.term, covered)
         return partial(self._submit, reach=self._beyond), job
 
-    def _end_guests(self) -> None:
+    def _end_guests(self, then: Job[None] | None) -> Job[None]:
         """Clients of other nodes get their packets from the home, in order with what that forwards. Some came
-        here before this node knew that it is not the home: they reconnect."""
-        for guest in tuple(self._server.app.guests):
+        here before this node knew that it is not the home: they reconnect. A few end in each step, and no
+        packet behind the `Cover` reaches the others meanwhile. `then` is what follows."""
+        for place, guest in enumerate(tuple(self._server.app.guests)):
+            if place % AT_ONCE == AT_ONCE - 1:
+                yield False
             self._server.node.disconnect(guest, APP_LOST, who="service", detail="its home is another node")
+        if then is not None:
+            yield from then
 
     def _first(self, frame: v1.Cover) -> Job[None] | None:
         self._carried = self._homes.instance(self._instance)

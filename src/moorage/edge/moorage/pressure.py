@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from moorage.edge.resuming import Resuming
 from moorage.hub.hub import LINK, AppServer, Client
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
@@ -20,6 +21,7 @@ class Pressure:
         self.drains: dict[Client, Drained] = {}
         """Called when the app server has caught up."""
         self._paused: set[Client] = set()
+        self._resuming = Resuming(node.turns, self._read)
         self._all_held = False
 
     def hold_back(self, connection: Client, size: int) -> None:
@@ -38,10 +40,12 @@ class Pressure:
     def _pause(self, connection: Client) -> None:
         if connection.hold(LINK):
             self._paused.add(connection)
+            self._resuming.forget(connection)
 
     def forget(self, connection: Client) -> None:
         """The client is gone."""
         self._paused.discard(connection)
+        self._resuming.forget(connection)
         self.drains.pop(connection, None)
 
     def resume(self) -> None:
@@ -49,11 +53,12 @@ class Pressure:
         paused, self._paused = self._paused, set()
         self.held_bytes = 0
         self._all_held = False
-        now = self._node.clock()
-        for connection in paused:
-            self._node.heartbeats.read_on(connection, now)
-            connection.release(LINK)
+        self._resuming.add(paused)
         self.let_drain()
+
+    def _read(self, connection: Client) -> None:
+        self._node.heartbeats.read_on(connection, self._node.clock())
+        connection.release(LINK)
 
     def let_drain(self) -> None:
         """Call all `drains`."""
