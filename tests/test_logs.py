@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage import logs
 from moorage.wire import reasons
-from tests.support.examples import times
+from tests.support.examples import WITH_FIXTURES, times
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 Setup = Callable[..., io.StringIO]
@@ -166,7 +166,7 @@ TRICKY = st.text() | st.lists(
 
 
 @given(text=TRICKY, tail=TRICKY)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=times(5))
+@settings(suppress_health_check=WITH_FIXTURES, max_examples=times(5))
 def test_any_text_makes_one_line_of_valid_json(setup: Setup, text: str, tail: str) -> None:
     out = setup()
     logs.get("x").info(f"{text}access_token={tail}", value=f"AccessKey={tail}", more=f"Authorization: {text}")
@@ -175,7 +175,7 @@ def test_any_text_makes_one_line_of_valid_json(setup: Setup, text: str, tail: st
 
 
 @given(text=TRICKY)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=times(2))
+@settings(suppress_health_check=WITH_FIXTURES, max_examples=times(2))
 def test_no_text_of_a_client_can_forge_a_line_or_drive_a_terminal(setup: Setup, text: str) -> None:
     out = setup(format="human")
     logs.get("x").info(text, user=text, also=[text])

@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, settings
 QUICK: Final = 25
 THOROUGH: Final = 200
 
+WITH_FIXTURES: Final = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+"""Checks to suppress in tests that also use fixtures. A list at a test replaces that of the profile."""
+
 
 def load_profiles() -> None:
     """Register both profiles, and use `quick` unless pytest's `--hypothesis-profile` names the other. Neither

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -131,12 +132,14 @@ class TunnelLink:
             await self.socket.wait_closed()
 
     async def _read(self) -> None:
-        try:
-            async for data in self.socket:
+        socket = self.socket
+        with suppress(ConnectionClosed):
+            async for data in socket:
                 assert isinstance(data, bytes)
                 await self._batch(data)
-        except ConnectionClosed:
-            return
+        if socket is self.socket:
+            # Without credit, nothing would be sent that fails.
+            self.up = False
 
     async def _batch(self, data: bytes) -> None:
         batch = v1.decode_from_service(data)

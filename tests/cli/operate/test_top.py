@@ -93,17 +93,17 @@ def test_a_terminal(services: list[MoorageProcess]) -> None:
     argv = [sys.executable, "-m", "moorage", "top", "--interval", "0.3"]
     with subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env, close_fds=True) as process:
         os.close(slave)
-        seen = ""
+        seen = b""
         for wanted, key in (
-            (r"moorage top nodes.*node-2", b"h"),
-            (r"moorage top hubs", b"s"),
-            (r"SOCKETSv", b"q"),
+            (rb"moorage top nodes.*node-2", b"h"),
+            (rb"moorage top hubs", b"s"),
+            (rb"SOCKETSv", b"q"),
         ):
-            seen = ""
+            seen = b""
             while not re.search(wanted, seen, re.DOTALL):
-                seen += os.read(master, 65536).decode()
+                seen += os.read(master, 65536)
             os.write(master, key)
-        assert process.wait(20) == 0
-        while not seen.endswith("\x1b[?1049l"):
-            seen += os.read(master, 65536).decode()
+        while not seen.endswith(b"\x1b[?1049l"):
+            seen += os.read(master, 65536)
+        assert process.wait(30) == 0
     os.close(master)

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import WebSocketException
 
@@ -18,6 +18,7 @@ from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import To
 from tests.support.app_link import AppServer, tunnel_token
 from tests.support.cutting import Cutter
+from tests.support.examples import WITH_FIXTURES
 from tests.support.rawhttp import Polling, clients
 from tests.support.rawws import TEXT, WebSocket, frame
 from tests.support.service import MoorageProcess
@@ -197,7 +198,7 @@ class Numbered:
         return [json.loads((await socket.text())[2:])[0] for _ in range(self.said)]
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=WITH_FIXTURES)
 @given(budgets=st.lists(st.integers(250, 60_000), min_size=1, max_size=6))
 def test_cuts_anywhere_lose_and_reorder_nothing(quick: MoorageProcess, budgets: list[int]) -> None:
     asyncio.run(asyncio.wait_for(cut_at(quick, budgets), 30))
