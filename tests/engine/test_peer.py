@@ -150,6 +150,22 @@ def test_answers_to_the_apps_acks(packet: bytes) -> None:
     assert new_peer().message(packet) == Forward(packet)
 
 
+@pytest.mark.parametrize(
+    "number", [b"", b"0", b"7", b"007", b"1073741824", b"9" * 16, b"9" * 17, b"-1", b" 1"]
+)
+@pytest.mark.parametrize("data", [b"", b"[]", b'["[1]"]', b"[", b"{}", b"[1]]", b"null[1]"])
+def test_an_ack_in_the_usual_form_means_the_same_if_its_header_is_parsed(number: bytes, data: bytes) -> None:
+    def outcome(peer: SocketPeer) -> object:
+        try:
+            return peer.message(b"43" + number + data)
+        except PeerError as error:
+            return error.reason
+
+    parsing = new_peer()
+    parsing.acknowledged = {}
+    assert outcome(new_peer()) == outcome(parsing)
+
+
 def test_an_event_with_a_high_ack_id_is_still_an_event() -> None:
     for packet in (b'42%d["x"]' % FIRST_SERVICE_ACK, b'450-%d["x"]' % FIRST_SERVICE_ACK):
         assert new_peer().message(packet) == Forward(packet)

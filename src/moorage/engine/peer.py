@@ -23,6 +23,7 @@ from moorage.wire.socketio import (
     MAX_NAMESPACE,
     Header,
     check_data,
+    is_json,
     parse_header,
     readable_ack,
 )
@@ -36,6 +37,7 @@ CONNECTING: Final = ""
 """The value in `namespaces` until the app server has answered a CONNECT with a socket id."""
 
 _EVENT: Final = ord("2")
+_ACK: Final = b"43"
 
 HELD_BYTES: Final = 4 * 1024 * 1024
 """A binary packet up to this size is passed on in one piece. If a link breaks between two pieces, one of
@@ -112,6 +114,16 @@ class SocketPeer:
         # Events are nearly all traffic, and their header need not be parsed.
         if len(packet) > 1 and packet[1] == _EVENT:
             return Forward(packet)
+        if packet.startswith(_ACK) and self.acknowledged is None:
+            # Usual: an ack id of at most 16 digits, and an array. Thousands of clients may answer a broadcast
+            # in one turn of the loop, and `parse_header` takes 1 us longer.
+            at = packet.find(b"[", 2, 2 + 16 + 1)
+            if at > 2 and packet[2:at].isdigit():
+                number = int(packet[2:at])
+                if number < FIRST_SERVICE_ACK:
+                    return Forward(packet)
+                if is_json(packet[at:]):
+                    return Answer(number, packet)
         header = parse_header(packet)
         if header.type == CONNECT:
             return self._connect(packet, header)

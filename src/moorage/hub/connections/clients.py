@@ -344,6 +344,9 @@ class Clients(Hubs):
     def _rare(self, connection: Connection, event: Forward | Connect | Left | Answer | Closed | Pong) -> None:
         if isinstance(event, Forward):
             connection.server.link.forward(connection, event.packet)
+        elif isinstance(event, Answer):
+            if not connection.hub.invocations.answered(event.ack_id, connection, event.payload):
+                self.late_answers += 1
         elif isinstance(event, Connect):
             # A client that moves gets a new socket: its next app server must not get two kinds of claims.
             claims = connection.hub.recovery is not None and not isinstance(connection.channel, Move)
@@ -354,9 +357,6 @@ class Clients(Hubs):
                 connection.heartbeat.pong()
             else:
                 connection.server.link.forward(connection, b"3")
-        elif isinstance(event, Answer):
-            if not connection.hub.invocations.answered(event.ack_id, connection, event.payload):
-                self.late_answers += 1
         elif isinstance(event, Closed):
             self.disconnect(connection, reasons.CLIENT_CLOSED, who="client")
         else:
