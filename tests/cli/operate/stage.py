@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from typing import Any
 
 import socketio
@@ -18,12 +19,15 @@ from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 from tests.support.traces import OPERATE_KEY
 
+_numbers = count(1)
+
 
 class Stage:
     """An app server at the first of the services, and a client at each, all in room `lobby`."""
 
-    def __init__(self, services: list[MoorageProcess], clients: list[Client]) -> None:
+    def __init__(self, services: list[MoorageProcess], clients: list[Client], server_id: str = "") -> None:
         self.services = services
+        self.server_id = server_id
         self.clients = clients
 
     async def command(self, *words: str, at: int = 0, key: str = OPERATE_KEY) -> Result:
@@ -61,8 +65,10 @@ async def staged(services: list[MoorageProcess], users: tuple[str, ...] = ()) ->
 
     sio.on("connect", handler=connect)
     sio.on("echo", handler=echo)
+    # A node may still know the app server of the test before.
+    server_id = f"web-{next(_numbers)}"
     moorage = await use_moorage(
-        sio, hub="app", connection_string=services[0].connection_string, server_id="web"
+        sio, hub="app", connection_string=services[0].connection_string, server_id=server_id
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(moorage.close)
@@ -70,4 +76,4 @@ async def staged(services: list[MoorageProcess], users: tuple[str, ...] = ()) ->
         for client, service in zip(clients, services, strict=True):
             await client.sio.connect(service.url, transports=["websocket"], wait_timeout=PATIENCE)
             assert await client.sio.call("echo", 1) == 1
-        yield Stage(services, clients)
+        yield Stage(services, clients, server_id)

@@ -40,12 +40,12 @@ async def test_lists_of_the_whole_cluster(services: list[MoorageProcess]) -> Non
             (room,) = (await stage.json("rooms", "--hub", "app", "--prefix", "lob", at=at))["rooms"]
             assert (room["namespace"], room["room"], room["members"]) == ("/", "lobby", count)
             rows = (await stage.until(count, "apps", at=at))["apps"]
-            assert {(row["id"], row["up"]) for row in rows} == {("web", True)}
+            assert {(row["id"], row["up"]) for row in rows} == {(stage.server_id, True)}
         hubs = await stage.command("hubs")
         assert hubs.stdout.splitlines()[0].split()[:2] == ["HUB", "CONNECTIONS"]
         apps = await stage.command("apps", "--hub", "app")
         assert " up " in apps.stdout
-        assert "web " in apps.stdout
+        assert f"{stage.server_id} " in apps.stdout
         rooms = await stage.command("rooms")
         assert rooms.stdout.splitlines()[1].split() == ["app", "/", "lobby", str(count)]
         assert (await stage.command("rooms", "--prefix", "none")).stdout.splitlines()[1:] == []
