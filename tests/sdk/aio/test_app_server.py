@@ -25,7 +25,7 @@ from moorage.sdk import (
     UsageError,
     use_moorage,
 )
-from tests.sdk.conftest import Client, Heard, World, until
+from tests.sdk.conftest import SECONDS, Client, Heard, World, until
 
 
 def server(**options: Any) -> Any:
@@ -98,12 +98,17 @@ async def test_close_sends_clients_to_other_app_servers(world: World) -> None:
 
 
 async def test_close_with_drain_waits_for_its_clients(world: World) -> None:
-    first, second = await world.app(), await world.app()
-    closing = asyncio.create_task(first.close(drain=0.5))
-    await until(lambda: first.link.session.in_flight == 0 and first.up)
+    first = await world.app()
+    stays = await world.client()
+    second = await world.app()
+    closing = asyncio.create_task(first.close(drain=SECONDS))
+    await asyncio.sleep(0)
+    await first.servers()  # which the service answers after it has read the drain
     for _ in range(4):
         client = await world.client()
         assert second.sio.rooms(client.get_sid())
+    assert not closing.done()
+    await stays.disconnect()
     await closing
     assert [one.id for one in await second.servers()] == [second.server_id]
 
@@ -181,7 +186,10 @@ async def test_acks_of_many_sockets_are_gathered(world: World, pair: tuple[Moora
     silent = await world.raw()
     await silent.send("40")
     sid = (await silent.text()).split('"')[3]
-    acks = await pair[0].emit_with_acks("ask", (1, b"x"), timeout=1.5)
+    asking = asyncio.create_task(pair[0].emit_with_acks("ask", (1, b"x"), timeout=SECONDS))
+    assert (await silent.text()).startswith("451-")
+    await silent.http.close()
+    acks = await asking
     answer = ("yes", 1, b"x")
     assert acks.answers == {one.get_sid(): answer, two.get_sid(): answer}
     assert acks.missing == (sid,)
@@ -240,7 +248,7 @@ async def test_an_app_server_that_hangs_is_missing(world: World) -> None:
         await asyncio.to_thread(hanging.stdout.readline)
         began = asyncio.get_running_loop().time()
         found = await asker.fetch_sockets(timeout=1.0)
-        assert asyncio.get_running_loop().time() - began < 4
+        assert asyncio.get_running_loop().time() - began < 20
         assert found.missing == ("hanging",)
         assert {one.server_id for one in found} == {"hanging", asker.server_id}
         acks = await asker.server_side_emit_with_ack("x", timeout=0.3)

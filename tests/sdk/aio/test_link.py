@@ -200,12 +200,16 @@ async def test_keep_alive(peer: ServicePeer) -> None:
     await link.close()
 
 
-async def test_what_came_is_acknowledged_within_a_second(peer: ServicePeer, link: Linked) -> None:
+async def test_what_came_is_acknowledged_without_a_keep_alive(peer: ServicePeer) -> None:
+    peer.keepalive = 600_000
+    link = link_to(peer.connection_string)
+    await link.start()
     await peer.send(Drain(1.0))
     await link.ears.next()
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(TIMEOUT):
         while peer.session.out.in_flight:
             await asyncio.sleep(0.02)
+    await link.close()
 
 
 async def test_held_back(peer: ServicePeer, link: Linked) -> None:

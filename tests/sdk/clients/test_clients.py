@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import engineio
 import pytest
 
@@ -61,6 +63,28 @@ def test_a_lost_session_takes_all_clients_and_their_sessions_stay_readable() -> 
     assert one.closed
     with pytest.raises(KeyError):
         table._get_socket("client1")
+
+
+def test_threads_that_close_at_once_get_each_client_once() -> None:
+    table, others = Table(), list[Client]()
+
+    class Slow(dict[int, Client]):
+        """Another thread takes all clients after this one has listed them."""
+
+        def items(self) -> Any:
+            listed = list(super().items())
+            if listed and not others:
+                table.by_number = dict(listed)
+                others.extend(table.forget_all())
+                self.clear()
+                table.by_number = self
+            return listed
+
+    one = client(1)
+    table.take(one)
+    table.by_number = Slow(table.by_number)
+    assert table.forget_all() == []
+    assert others == [one]
 
 
 def test_a_client_of_the_same_id_is_not_removed_with_the_old_one() -> None:

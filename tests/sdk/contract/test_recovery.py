@@ -145,6 +145,27 @@ async def test_nothing_is_kept_of_a_socket_whose_end_somebody_wanted(case: Case,
     await case.peer.frame(v1.Emit)
 
 
+@pytest.mark.parametrize("executor", ["threads"], indirect=True)
+async def test_nothing_is_kept_of_a_socket_that_a_thread_disconnects_as_its_client_goes(case: Case) -> None:
+    manager = case.sio.manager
+    claim = manager.claim
+
+    def late(member: Any) -> Any:
+        manager.claim = claim
+        other = threading.Thread(target=case.sio.disconnect, args=(case.sid,))
+        other.start()
+        other.join()
+        return claim(member)
+
+    manager.claim = late
+    case.sio.on("disconnect", case.heard)
+    await lose(case)
+    assert await case.next() == [(case.sid, "server disconnect")]
+    await until(lambda: not case.sio.eio.sockets)
+    await case.call(case.moorage.emit, "next")
+    await case.peer.frame(v1.Emit)
+
+
 async def test_values_without_a_json_form_are_left_out_and_named(
     case: Case, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -349,7 +370,7 @@ async def test_quiet_a_socket_that_does_not_come_back_ends_with_its_client(case:
     assert await case.next() == [(other, "ping timeout")]
     await case.say(2, b"41")
     assert await case.next() == [(case.sid, "client disconnect")]
-    assert case.sio.manager.rooms == {}
+    await until(lambda: case.sio.manager.rooms == {})
 
 
 async def test_quiet_later_packets_wait_for_the_handlers_of_earlier_ones(

@@ -81,20 +81,23 @@ async def test_a_server_that_could_not_be_linked_is_as_before(world: World) -> N
 
 async def test_acks_of_many_and_who_is_missing(world: World) -> None:
     asker, _ = await world.serve(), await world.serve()
-    later = asyncio.Event()
+    asked, later = asyncio.Event(), asyncio.Event()
 
     async def keep_waiting(_number: int) -> None:
+        asked.set()
         await later.wait()
 
     clients = [await world.client(on={"question": lambda number, n=n: number + n}) for n in range(3)]
     silent = await world.client(on={"question": keep_waiting})
-    acks = await asyncio.to_thread(asker.emit_with_acks, "question", 40, timeout=1.5)
+    sid = silent.get_sid()
+    asking = asyncio.create_task(asyncio.to_thread(asker.emit_with_acks, "question", 40, timeout=SECONDS))
+    await asyncio.wait_for(asked.wait(), SECONDS)
+    await silent.disconnect()
+    acks = await asking
     later.set()
     assert acks.answers == {client.get_sid(): 40 + n for n, client in enumerate(clients)}
-    assert acks.missing == (silent.get_sid(),)
-    one = await asyncio.to_thread(
-        asker.emit_with_acks, "question", 1, to=clients[1].get_sid(), skip=silent.get_sid()
-    )
+    assert acks.missing == (sid,)
+    one = await asyncio.to_thread(asker.emit_with_acks, "question", 1, to=clients[1].get_sid(), skip=sid)
     assert (one.answers, one.missing) == ({clients[1].get_sid(): 2}, ())
 
 

@@ -132,13 +132,13 @@ class ClientTable(Generic[ClientT]):
 
     def forget_all(self, slot: int | None = None) -> list[ClientT]:
         """The session with this slot is over, or all are. Returns its clients; no packet can reach them any
-        more."""
-        clients = [
-            client for client in self.by_number.values() if slot is None or slot_of(client.number) == slot
-        ]
-        for client in clients:
-            del self.by_number[client.number]
+        more. If several threads close the app server at once, each client is returned to one of them."""
+        clients = []
+        for number, client in list(self.by_number.items()):
+            if slot not in {None, slot_of(number)} or self.by_number.pop(number, None) is None:
+                continue
             client.gone = True
+            clients.append(client)
         return clients
 
     def _get_socket(self, sid: str) -> ClientT:

@@ -208,10 +208,11 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
             self._manager.remove(member)
             self._engine.send(client.sid, message)
 
-    def _end_socket(self, client: ThreadsClient, namespace: str, reason: str) -> None:
+    def _end_socket(self, client: ThreadsClient, namespace: str, reason: str) -> bool:
+        """True if the socket's disconnect handler has run here."""
         member = client.members.get(namespace)
         if member is None or not self._manager.claim(member):
-            return
+            return False
         try:
             # Not `_handle_disconnect`: it does nothing for a socket that is not connected, as since `claim`.
             self._sio._trigger_event("disconnect", namespace, member.sid, reason)
@@ -219,13 +220,12 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
             _log.exception("the disconnect handler of %s failed", namespace)
         finally:
             self._manager.remove(member)
+        return True
 
     def _end_client(self, client: ThreadsClient, reason: str) -> None:
         keeps = client.may_return and self._recovers(client.number)
         for namespace, member in list(client.members.items()):
-            is_connected = member.stage is Stage.CONNECTED
-            self._end_socket(client, namespace, reason)
-            if keeps and is_connected:
+            if self._end_socket(client, namespace, reason) and keeps:
                 self._save(client, member)
         with self._manager.lock:
             if client.members:
