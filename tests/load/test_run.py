@@ -44,7 +44,8 @@ async def test_two_processes_make_one_result(server: Server) -> None:
 
 
 async def test_broadcasts_cross_processes(server: Server) -> None:
-    options = {"scenario": "fanout", "event": "publish", "rate": 20.0, "senders": 1}
+    # On a busy machine the second process may begin late, and count only from then on.
+    options = {"scenario": "fanout", "event": "publish", "rate": 20.0, "senders": 1, "warmup": 2.0}
     made = await Run(plan(server.url, **options), 2)()
     assert (made.figures["sent"], made.figures["received"], made.figures["lost"]) == (20, 120, 0)
 
@@ -90,7 +91,7 @@ async def test_a_process_that_cannot_be_watched(server: Server) -> None:
 
 
 async def test_nothing_comes_back(server: Server) -> None:
-    options = {"timeout": 0.3, "duration": 0.3}
+    options = {"timeout": 3.0, "duration": 0.3}
     echo = await Run(plan(server.url, event="unknown", **options), 1)()
     assert 'handle the event "unknown" and acknowledge it' in echo.warnings[-1]
     assert echo.figures["lost"] == 6

@@ -44,7 +44,7 @@ async def test_late_events_count_from_their_intended_time(server: Server) -> Non
 async def test_what_has_no_answer_is_lost(server: Server) -> None:
     server.behaviour.silent = True
     try:
-        async with staged("echo", server.url, timeout=0.8, rate=100.0, outstanding=1) as stage:
+        async with staged("echo", server.url, timeout=3.0, rate=100.0, outstanding=1) as stage:
             figures = await stage.play(0.2)
             # Five are under way, the others wait behind them.
             assert (figures["sent"], figures["received"], figures["lost"]) == (20, 0, 20)

@@ -40,7 +40,7 @@ async def test_attempts_go_on_until_one_succeeds(server: Server, monkeypatch: py
 async def test_a_client_that_does_not_come_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(returning, "LONGEST", 0.1)
     monkeypatch.setattr(returning, "delay", lambda attempt: 0.05)
-    async with staged("avalanche", server.url, clients=1, timeout=1.0) as stage:
+    async with staged("avalanche", server.url, clients=1, timeout=3.0) as stage:
         await stage.scenario.prepare()
         (client,) = stage.scenario.clients
         client.auth = {"token": "wrong"}

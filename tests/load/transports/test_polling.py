@@ -12,7 +12,7 @@ from tests.load.transports.raw import raw_server
 
 HELLO = b'0{"sid":"a b","upgrades":[],"pingInterval":1000,"pingTimeout":500,"maxPayload":1000}'
 
-ONE: dict[str, Any] = {"clients": 1, "transport": "polling", "timeout": 2.0}
+ONE: dict[str, Any] = {"clients": 1, "transport": "polling", "timeout": 20.0}
 
 
 def response(body: bytes, status: bytes = b"200 OK") -> bytes:

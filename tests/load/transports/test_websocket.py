@@ -89,7 +89,7 @@ async def test_ends_by_the_server(code: int | None, said: str) -> None:
     ],
 )
 async def test_refusals(answer: bytes, said: str) -> None:
-    async with raw_server(lambda head: answer) as url, staged("idle", url, clients=1, timeout=2.0) as stage:
+    async with raw_server(lambda head: answer) as url, staged("idle", url, clients=1, timeout=20.0) as stage:
         await stage.scenario.prepare()
         (error,) = stage.stage.tally.report(0, 0).errors
         assert error.startswith(said)
