@@ -100,6 +100,7 @@ QUIET: dict[str, str] = {
     f"process_cpu_seconds_total{{{NODE}}}": "0+30x30",
     f"process_open_fds{{{NODE}}}": "500+0x30",
     f"process_max_fds{{{NODE}}}": "1000+0x30",
+    f"moorage_file_shortages_total{{{NODE}}}": "4+0x30",
     f"moorage_outbox_bytes{{{NODE}}}": "1000000+0x30",
     f'moorage_worker_up{{{NODE}, node="web1-2"}}': "1+0x30",
     f'moorage_worker_restarts_total{{{NODE}, node="web1-2"}}': "1+0x30",
@@ -170,6 +171,8 @@ def test_each_alert_fires_and_is_silent(tmp_path: Path) -> None:
         return {"interval": "1m", "input_series": rows, "alert_rule_test": [wanted]}
 
     tests = [case(FIRES[alert], alert, fires=True) for alert in FIRES]
+    shortages = {f"moorage_file_shortages_total{{{NODE}}}": "0+240x30"}
+    tests.append(case(shortages, "MoorageNeedsFiles", fires=True))
     tests += [case(QUIET, alert, fires=False) for alert in FIRES]
     rules = yaml.safe_load(ALERTS.read_text())
     for rule in rules["groups"][0]["rules"]:

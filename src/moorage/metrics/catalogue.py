@@ -63,6 +63,7 @@ METRICS: Final = (
     _m("admin_requests", "counter", "operation status", "Requests of the Admin API"),
     _m("tls_certificate_expiry_seconds", "gauge", "", "When the certificate expires, in Unix time"),
     _m("faults", "counter", "part", "Exceptions that the service caught and survived, by part"),
+    _m("file_shortages", "counter", "", "Times that no file descriptor was free for a connection"),
     _m("log_lines_dropped", "counter", "", "Log lines lost because the reader was too slow"),
     _m("log_lines_suppressed", "counter", "", "Log lines suppressed because clients caused too many"),
     _m("event_loop_lag_seconds", "gauge", "", "Delay of the event loop at the last sample"),

@@ -58,6 +58,7 @@ class Metrics:
         "disconnects",
         "events_resent",
         "faults",
+        "file_shortages",
         "gap_answers",
         "gauges",
         "link_bytes_received",
@@ -85,6 +86,8 @@ class Metrics:
         self.bytes_received_websocket = self.bytes_received_polling = 0
         self.bytes_sent_websocket = self.bytes_sent_polling = 0
         self.slow_client_closes = 0
+        self.file_shortages = 0
+        """Times that no file could be opened for a connection."""
         self.link_frames_received = self.link_frames_sent = 0
         self.link_bytes_received = self.link_bytes_sent = 0
         self.events_resent = self.gap_answers = self.link_resumes = 0
@@ -173,6 +176,7 @@ class Metrics:
             "server_timeouts": {(): hub.server_timeouts},
             "late_answers": {(): hub.late_answers},
             "handovers": {(result,): n for result, n in hub.handovers.items()},
+            "file_shortages": {(): self.file_shortages},
             "faults": _sum(((part,), n) for part, n in self.faults.items()),
             "log_lines_dropped": {(): self.gauges.log_lines_dropped()},
             "log_lines_suppressed": {(): self.gauges.log_lines_suppressed()},

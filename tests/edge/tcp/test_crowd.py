@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from moorage.edge.settings import TlsSettings
 from moorage.edge.tcp import gate
 from moorage.edge.tcp.crowd import Crowd, Queue
+from moorage.edge.tcp.files import Files
 from moorage.edge.tcp.gate import Gate, listening
 from moorage.edge.tcp.tls import Tls
+from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from tests.support.certificates import Authority
 from tests.support.rawhttp import request_bytes
@@ -78,6 +80,7 @@ class Port:
             tls=tls,
             proxies=None,
             refused=self._refused,
+            files=Files(Metrics("test")),
             timeout=60.0,
         )
         self.hello = client_hello(context)
@@ -216,6 +219,7 @@ def test_a_flood_that_takes_all_descriptors_gives_way(authority: Authority, *, h
                 with contextlib.suppress(OSError):
                     sock.sendall(client_hello(context))
         assert healthy()
+        assert service.wait_record(event="connections not accepted")["files"] == taken + 20
         for sock in flood:
             sock.close()
 

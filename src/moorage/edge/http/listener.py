@@ -29,6 +29,7 @@ from moorage.edge.relay.heads import PREFIX
 from moorage.edge.relay.relay import RELAYED, Relay
 from moorage.edge.settings import ServerSettings
 from moorage.edge.tcp.counted import AddressLimit
+from moorage.edge.tcp.files import Files
 from moorage.edge.tcp.gate import Gate, listening
 from moorage.edge.tcp.tls import Tls
 from moorage.metrics.metrics import Metrics
@@ -70,6 +71,7 @@ class ClientPort:
         self.relay = relay
         self._apis = apis
         self._metrics = metrics
+        self._files = Files(metrics)
         self._log = log
         self._state = ServerState()
         self._acceptors: set[Acceptor] = set()
@@ -118,6 +120,7 @@ class ClientPort:
                 tls=self.tls,
                 proxies=self._proxies,
                 refused=lambda error: self._log.request_refused("http", error, ""),
+                files=self._files,
                 timeout=self._settings.header_timeout,
                 limit=self._limit,
             )
@@ -179,7 +182,8 @@ class ClientPort:
             await asyncio.wait(tasks, timeout=1.0)
 
     def tick(self, _now: float) -> None:
-        """End requests that take too long."""
+        """End requests that take too long, and see whether there are descriptors for more."""
+        self._files.check()
         now = asyncio.get_running_loop().time()
         sweep(self._state.connections, now)
         for acceptor in [f for f in self._acceptors if now - f.since > self._settings.header_timeout]:

@@ -5,19 +5,18 @@ event loop accepts their connections itself, which costs less."""
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from moorage import logs
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.http.refusals import plain_response
 from moorage.edge.limits.networks import counted_address
 from moorage.edge.tcp.counted import AddressLimit, CountedSocket
 from moorage.edge.tcp.crowd import Crowd, Queue
+from moorage.edge.tcp.files import LACKS, Files
 from moorage.edge.tcp.header import SIGNATURE, ProxyHeader, Source
 from moorage.edge.tcp.narrow import secured
 from moorage.edge.tcp.tls import Tls
@@ -39,7 +38,6 @@ MAX_HANDSHAKES: Final = 4096
 """Maximum number of handshakes under way. Each takes 60 to 100 KB, until the client has answered. The service
 does 2,000 a second, so clients that need two seconds for an answer are still admitted at its full speed. With
 1,024, most of 4,000 clients of one busy process were refused that had begun together."""
-NO_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 WAIT_SECONDS: Final = 1.0
 """Time without accepting when the process has no file descriptors left."""
 CROWDED: Final = "too many handshakes wait or are not finished"
@@ -47,8 +45,6 @@ LEFT: Final = 64 * 1024
 """Maximum bytes of a refused client that are read before the connection is closed."""
 SHUTDOWN_SECONDS: Final = 5.0
 """Time for the client's answer to the end of TLS."""
-
-log: Final = logs.get("port")
 
 
 class Refused(Protocol):
@@ -69,6 +65,7 @@ class Gate:
         tls: Tls | None,
         proxies: TrustedProxies | None,
         refused: Refused,
+        files: Files,
         timeout: float,
         limit: AddressLimit | None = None,
     ) -> None:
@@ -77,6 +74,7 @@ class Gate:
         self._tls = tls
         self._proxies = proxies
         self._refused = refused
+        self._files = files
         self._timeout = timeout
         self._limit = limit
         self._loop = asyncio.get_running_loop()
@@ -122,14 +120,14 @@ class Gate:
             admitted += 1
 
     def _not_accepted(self, sock: socket.socket, error: OSError) -> None:
-        if error.errno not in NO_FILES:
+        if error.errno not in LACKS:
             raise error
+        self._files.lack(error)
         crowd = self._pending or self._handshakes
         if crowd:
             # A flood may hold the descriptors. This one is free in the next turn.
             self._end_oldest(crowd)
             return
-        log.warning("connections not accepted", error=error.strerror)
         self._loop.remove_reader(sock)
         self._loop.call_later(WAIT_SECONDS, self._again, sock)
 
