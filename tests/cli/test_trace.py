@@ -22,7 +22,6 @@ from tests.support.python_client import PATIENCE
 from tests.support.service import MoorageProcess
 from tests.support.traces import FLAGS, OPERATE_KEY, READ_KEY, TraceStream
 
-pytestmark = pytest.mark.timeout(60)
 COMMON = {"time": 0.25, "node": "n1", "hub": "app", "connection": "c1", "user": "ada", "app_server": "s1"}
 
 

@@ -16,7 +16,7 @@ from bench.run import Run
 from bench.servers import MOORAGE
 from tests.support.service import MoorageProcess
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.node
 
 
 def test_figures_with_and_without_dashboards_and_for_each_list(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from bench.servers import MOORAGE
 
 
 @pytest.mark.node
-@pytest.mark.timeout(90)
 def test_no_client_notices_anything(tmp_path: Path) -> None:
     run = Run({}, replace(QUICK, deploy_clients=20), tmp_path)
     values = {figure.title.partition(";")[0]: figure.value(MOORAGE) for figure in deploy(run)}

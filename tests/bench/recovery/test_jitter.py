@@ -17,7 +17,6 @@ SMALL = replace(QUICK, jitter_clients=20, jitter_messages=12, jitter_cuts=3.0)
 
 
 @pytest.mark.node
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("target", [MOORAGE, NATIVE])
 def test_nothing_is_lost_and_every_client_resumes(tmp_path: Path, target: str) -> None:
     starts = {name: start for name, start in Peers().node().items() if name == target}

@@ -13,7 +13,7 @@ from bench.recovery.overhead import recovery_cost, recovery_memory, recovery_sto
 from bench.run import Run
 from bench.servers import MOORAGE, NATIVE
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.node
 SMALL = replace(QUICK, clients=10, ticks=2, idle=20, idle_pause=0.1)
 
 

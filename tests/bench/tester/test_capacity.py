@@ -18,8 +18,6 @@ from bench.tester.capacity import capacity
 from moorage.load.plan import Plan
 from moorage.load.run import Run as Load
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def peer(tmp_path: Path) -> Iterator[str]:
