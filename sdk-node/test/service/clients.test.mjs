@@ -143,10 +143,9 @@ describe("the connection", () => {
   test("that falls silent ends with a ping timeout", async (t) => {
     const w = world(t, service);
     const io = await w.app({ pingInterval: 800, pingTimeout: 400 });
-    const arrived = next(io, "connection");
+    const ended = next(io, "connection").then(([socket]) => next(socket, "disconnect"));
     await rawClient(w, "40");
-    const [socket] = await arrived;
-    const [reason, details] = await next(socket, "disconnect");
+    const [reason, details] = await ended;
     assert.equal(reason, "ping timeout");
     assert.equal(details.description, "ping-timeout");
   });
@@ -156,7 +155,7 @@ describe("the connection", () => {
     const io = await w.app({ connectTimeout: 30 });
     const { poll: ask } = await rawClient(w);
     assert.match(await ask(), /1$/);
-    assert.equal(io.engine.clientsCount, 0);
+    await poll(() => io.engine.clientsCount === 0, "the end at the app server");
   });
 
   test("with an invalid packet is closed with a parse error", async (t) => {

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { Server } from "socket.io";
 
 import { Service } from "../../../tests/node/lib/service.mjs";
-import { Log, next, poll } from "../../../tests/node/lib/waiting.mjs";
+import { Log, next, pause, poll } from "../../../tests/node/lib/waiting.mjs";
 import { overEachTransport, world } from "../support/world.mjs";
 
 let service;
@@ -71,16 +71,18 @@ describe("a hand-over", () => {
     const w = world(t, service);
     const { one, other, client, ends } = await two(w);
     const answers = [];
-    const count = 400;
-    const all = Array.from({ length: count }, async (_, i) => {
-      await new Promise((resolve) => setTimeout(resolve, i));
-      const [name, value] = await client.emitWithAck("echo", i).then((name) => [name, i]);
-      answers.push([name, value]);
-    });
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    await one.moorage.handOver();
+    const all = [];
+    let over;
+    // Before, during and after the hand-over.
+    while (answers.at(-1)?.[0] !== "other") {
+      const i = all.length;
+      all.push(client.emitWithAck("echo", i).then((name) => answers.push([name, i])));
+      if (answers.length >= 100) over ??= one.moorage.handOver();
+      await pause(1);
+    }
+    await over;
     await Promise.all(all);
-    assert.deepEqual(answers.map(([, value]) => value), Array.from({ length: count }, (_, i) => i));
+    assert.deepEqual(answers.map(([, value]) => value), [...all.keys()]);
     const names = answers.map(([name]) => name);
     assert.equal(names[0], "one");
     assert.equal(names.at(-1), "other");

@@ -19,10 +19,10 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** The app in its own process, and the lines of its output. */
-async function hostileApp(w) {
+/** The app in its own process, and the lines of its output. It waits `patience` milliseconds for acks. */
+async function hostileApp(w, patience = 300) {
   const options = { hub: w.hub, connectionString: service.connectionString() };
-  const process = fork(APP, [JSON.stringify(options)], { stdio: ["ignore", "pipe", "inherit", "ipc"] });
+  const process = fork(APP, [JSON.stringify(options), String(patience)], { stdio: ["ignore", "pipe", "inherit", "ipc"] });
   w.atEnd(async () => {
     process.kill("SIGKILL");
     await once(process, "exit");
@@ -79,7 +79,7 @@ async function unharmed(client, lines) {
 
 test("[repair 1] an answer without data counts; an unreadable one closes its client", async (t) => {
   const w = world(t, service);
-  const lines = await hostileApp(w);
+  const lines = await hostileApp(w, 60_000);
   const bystander = await w.client({ nsp: "/bystander" });
   const raw = await Raw.open(w);
   const [own, broadcast] = await raw.asked();

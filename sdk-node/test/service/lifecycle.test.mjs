@@ -101,11 +101,12 @@ describe("a service", () => {
     await own.kill();
     await lost;
     const failed = assert.rejects(io.fetchSockets(), (error) => error.reason === "session-lost");
+    const back = next(io, "connection");
     await own.restart();
     assert.deepEqual(await restored, [false]);
     assert.equal((await gone)[0], "transport close");
     await failed;
-    await next(io, "connection");
+    await back;
     const hello = next(client, "hello");
     io.emit("hello");
     await hello;

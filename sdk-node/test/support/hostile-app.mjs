@@ -12,13 +12,15 @@ const io = new Server({ connectTimeout: 2_000 });
 const moorage = await useMoorage(io, JSON.parse(process.argv[2]));
 moorage.on("error", (error) => console.log(`reported ${error.stack}`));
 
+/** How long the app waits for acks, in milliseconds. */
+const patience = Number(process.argv[3]);
 /** Answers to broadcasts, by the method that asked for them. */
 const answers = { io: [], socket: [] };
 for (const namespace of [io.of("/"), io.of("/a"), io.of(/^\/dynamic/)])
   namespace.on("connection", (socket) => {
     socket.onAny((_name, ...args) => typeof args.at(-1) === "function" && args.at(-1)("answered"));
-    socket.timeout(300).emit("ask", (_error, ...given) => answers.socket.push(given));
-    socket.nsp.to(socket.id).timeout(300).emit("ask", (_error, given) => answers.io.push(given));
+    socket.timeout(patience).emit("ask", (_error, ...given) => answers.socket.push(given));
+    socket.nsp.to(socket.id).timeout(patience).emit("ask", (_error, given) => answers.io.push(given));
     socket.join([`room ${JSON.stringify(socket.handshake.auth)}`.slice(0, 100), String(socket.handshake.query.room)]);
     socket.data = { auth: socket.handshake.auth };
   });
