@@ -33,7 +33,7 @@ def run(*args: str, cwd: Path | None = None, **env: str) -> subprocess.Completed
         env=environment(**env),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -178,7 +178,7 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     os.close(write)
@@ -198,7 +198,7 @@ def test_light_commands_load_no_server() -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert done.stdout.splitlines()[1:] == ["set()"]
@@ -222,7 +222,7 @@ def test_without_the_service_its_commands_name_what_is_missing(command: str) -> 
     )
     command_line = [sys.executable, "-c", code]
     done = subprocess.run(
-        command_line, env=environment(), capture_output=True, text=True, timeout=30, check=False
+        command_line, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

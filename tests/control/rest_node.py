@@ -125,7 +125,7 @@ def call(
         authorization = f"Bearer {jwt.encode({'aud': aud, 'exp': int(time.time()) + 60}, KEY)}"
     if authorization is not None:
         sent["authorization"] = authorization
-    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
     with contextlib.closing(connection):
         connection.request(method, target, body, sent)
         response = connection.getresponse()

@@ -196,7 +196,7 @@ async def test_a_standard_output_that_nobody_reads_does_not_stop_the_service(unr
 def status(url: str) -> int:
     """The status of a GET; 0 if nobody listens."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

@@ -265,7 +265,7 @@ def test_bad_files_stop_the_start(authority: Authority) -> None:
     for workers in ("1", "2"):
         flags = ("--port=0", "--set=keys.primary=" + "k" * 32, f"--workers={workers}", *pair.flags)
         command = [sys.executable, "-m", "moorage", "serve", *flags]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert ended.returncode == 1
         assert "moorage: server.tls.cert_file: " in ended.stderr
         assert "no certificate in it" in ended.stderr
