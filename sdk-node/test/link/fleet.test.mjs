@@ -109,11 +109,16 @@ test("a full queue gives one session up, and the emit reaches the others; with a
 });
 
 test("the home and another node are given up together: the last node owes its own answer and the home's", async (t) => {
-  const { a, b, fleet, line, other } = await two(t, { maxQueueBytes: 100_000 }, { window: 1 }, { window: 1 });
+  const { a, b, fleet, line, other, handler } = await two(t, { maxQueueBytes: 100_000 }, { window: 1 }, { window: 1 });
   const c = Object.assign(await Peer.start(t), { node: "c" });
   line.send([list(2, a, b, c)]);
   const last = await c.greeted({ node: "c", session: "C" });
   for (const [each, count] of [[line, 2], [other, 2], [last, 1]]) await frames(each, count);
+  // Both have credit again: the acknowledgements come before these packets.
+  for (const each of [line, other]) {
+    each.send([[4, 1, Buffer.from("behind the acknowledgements")]]);
+    await handler.next();
+  }
   // The first emit uses the credit of both, and three wait.
   for (let count = 0; count < 4; count += 1) {
     fleet.send(emit("x".repeat(30_000)));
