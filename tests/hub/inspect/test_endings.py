@@ -47,6 +47,7 @@ def test_an_end(stage: Stage) -> None:
         address="192.0.2.7",
         reason="slow-client",
         number=2000,
+        meaning=SLOW_CLIENT.text,
         who="service",
         detail="x" * DETAIL,
         age=5.0,

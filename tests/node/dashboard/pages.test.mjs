@@ -42,7 +42,7 @@ describe("every page", () => {
     const empty = {
       overview: "No clients yet",
       connections: "No clients yet",
-      rooms: "No such room",
+      rooms: "No rooms to show",
       hubs: "No hub is in use",
       apps: "No app server is connected",
       nodes: "ready",

@@ -35,7 +35,7 @@ takes about 5 ms. A flood that is faster than the service accepts would keep new
 MAX_PENDING: Final = 4096
 """Maximum number of connections whose handshake has not begun."""
 MAX_HANDSHAKES: Final = 4096
-"""Maximum number of handshakes under way. Each takes 60 to 100 KB, until the client has answered. The service
+"""Maximum number of handshakes under way. Each takes 60 to 150 KB, until the client has answered. The service
 does 2,000 a second, so clients that need two seconds for an answer are still admitted at its full speed. With
 1,024, most of 4,000 clients of one busy process were refused that had begun together."""
 WAIT_SECONDS: Final = 1.0

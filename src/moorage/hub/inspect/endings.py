@@ -150,6 +150,7 @@ def _row(end: End, node: str, offset: float) -> DisconnectRow:
         address=end.address,
         reason=end.reason,
         number=CATALOGUE[end.reason].number,
+        meaning=CATALOGUE[end.reason].text,
         who=end.who,
         detail=end.detail,
         age=round(end.age, 3),

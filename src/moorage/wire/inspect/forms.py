@@ -322,6 +322,8 @@ class DisconnectRow(Rows, frozen=True, kw_only=True):
     address: str
     reason: str
     number: int
+    meaning: str
+    """The reason in a few words."""
     who: str
     """Who ended it: `client`, `app`, `service` or `api`."""
     detail: str

@@ -26,7 +26,7 @@ export function roomsPage({ params, refresh }) {
   const rooms = table({
     caption: "Rooms",
     key: ({ hub, namespace, room }) => `${hub}\n${namespace}\n${room}`,
-    empty: nothing("No such room", "A socket's own room is not listed here. Rooms appear when a socket joins them."),
+    empty: nothing("No rooms to show", "No room matches, or none is in use. A socket's own room is not listed here. Rooms appear when a socket joins them."),
     columns: [
       {
         label: "Room",

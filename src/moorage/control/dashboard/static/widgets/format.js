@@ -21,12 +21,12 @@ export function count(value) {
   return isKnown(value) ? whole.format(Math.round(value)) : UNKNOWN;
 }
 
-/** 1,234 or 12.5 or 0.25: three digits that count, for rates and CPU. */
+/** 1,234 or 12.5 or 0.25 or <0.01: three digits that count, for rates and CPU. */
 export function decimal(value) {
   if (!isKnown(value)) return UNKNOWN;
   const size = Math.abs(value);
   if (size >= 100 || Number.isInteger(value)) return count(value);
-  return size < 0.005 ? "0" : value.toFixed(size < 1 ? 2 : 1);
+  return size < 0.01 ? "<0.01" : value.toFixed(size < 1 ? 2 : 1);
 }
 
 /** 12k or 3.4M, for the axis of a chart. */
