@@ -78,13 +78,15 @@ async def fetch_until(client: Polling, count: int) -> list[str]:
     return found
 
 
-async def closed(socket: WebSocket) -> list[str]:
-    """Send nothing and wait for the server's close. Returns the texts before it. Stock `ws` waits for
-    an answer to its close frame."""
+async def closed(socket: WebSocket, *, alive: bool = False) -> list[str]:
+    """Wait for the server's close. Returns the texts before it. Only with `alive` pings are answered: the
+    close then has another reason. Stock `ws` waits for an answer to its close frame."""
     texts: list[str] = []
     try:
         while (found := await socket.frame()).opcode != CLOSE:
             texts.append(found.payload.decode())
+            if alive and texts[-1] == "2":
+                await socket.send("3")
     except (EOFError, ConnectionError):
         pass
     return texts
