@@ -201,7 +201,7 @@ def test_the_service_is_restarted(client_process: ClientProcess, sdk: str) -> No
     # Not a port for outgoing connections: while nothing listens there, a client's attempt may take it.
     port = f"--port={free_port()}"
     with MoorageProcess(port) as first:
-        app = linked(sdk, first, hub, pingInterval=500, pingTimeout=1_000)
+        app = linked(sdk, first, hub, pingInterval=500, pingTimeout=5_000)
         stage = Stage(first, hub, [app], client_process, "websocket")
         stage.define()
         clients = [stage.client(transport=name, **EAGER) for name in ("websocket", "polling")]

@@ -187,7 +187,7 @@ async def test_a_session_is_refused(app: AppServer, transports: list[str]) -> No
 
 async def test_heartbeats_keep_it_alive(app: AppServer) -> None:
     """The client answers the app server's `2` with `3`, and notices when the pings stop."""
-    app.options = {"pingInterval": 300, "pingTimeout": 300}
+    app.options = {"pingInterval": 300, "pingTimeout": 4_700}
     async with Client() as client:
         await join(client, app, ["websocket"])
         assert (await app.message(connection_of(client)))[:2] == "40"
