@@ -40,7 +40,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "edge/http/takeover.py": "edge/http/test_upgrade.py",
     "edge/settings.py": "config/test_load.py",
     "hub/recovery/causes.py": "hub/recovery/test_claims.py",
-    "hub/journal/share.py": "hub/journal/test_heirs.py",
     "cluster/recovery/settings.py": "config/test_load.py",
     "wire/recovery/journal.py": "hub/journal/test_pages.py",
     "wire/recovery/moving.py": "cluster/recovery/test_fetches.py",

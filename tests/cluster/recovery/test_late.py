@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moorage.cluster.coverage.homes import Via
+from moorage.cluster.recovery.late import APART
 from moorage.wire.cluster.messages import Envelope, encode
 from moorage.wire.commands import (
     JoinGroups,
@@ -203,6 +204,41 @@ async def test_one_node_was_lost_earlier(keepers: Keepers) -> None:
     keepers.emit(2, 2)
     await keepers.lose(2)
     assert keepers.numbers(client) == [1, 2]
+
+
+@pytest.mark.parametrize("seconds", [10.0, 1.0])
+async def test_the_heir_is_lost_later(keepers: Keepers, seconds: float) -> None:
+    """A client that is away all the time is resumed, unless both nodes are lost at the same time."""
+    first = heir_of_lost()
+    last, name = 3 - first, f"node-00{first}"
+    client = keepers.client(0)
+    keepers.emit(1, 1)
+    client.read()
+    keepers.emit(1, 2)
+    keepers.die()
+    keepers.emit(2, 3)
+    await keepers.lose(1, 2)
+    keepers.save(client)
+    keepers.emit(last, 4)
+    keepers.tick(seconds)
+    keepers.late(last).heard(name)
+    keepers.emit(last, 5)
+    keepers.nodes.network.delay(f"node-00{last}", name)
+    keepers.emit(last, 6)
+    keepers.nodes.routers[last].remove(name)
+    await keepers.read()
+    keepers.stages[last].world.node.keeping.heirs.handed_over(name, HUB, "", 0)  # type: ignore[union-attr]
+    keepers.settle()
+    keepers.come_back(client, last, answer=False)
+    keepers.save(client)
+    keepers.settle()
+    if seconds < APART:
+        assert keepers.refused(last) == {"lost": 1}
+        return
+    client.answer()
+    keepers.settle()
+    client.read()
+    assert [event[2] for event in client.events] == [2, 3, 4, 5, 6]
 
 
 async def test_a_node_that_does_not_answer(keepers: Keepers) -> None:

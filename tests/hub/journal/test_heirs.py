@@ -416,31 +416,3 @@ def _offered(client: Returning) -> Offered:
     return Offered(
         1, client.pid["/"], "/", client.sid["/"], client.connection.id, None, "s", 60.0, (), b"{}", 10
     )
-
-
-@pytest.mark.parametrize("between", [True, False], ids=["back", "away"])
-@pytest.mark.parametrize("had", [True, False])
-def test_the_heir_is_lost_too(lost: Keeper, heir: Keeper, between: bool, had: bool) -> None:
-    """Clients that came back in between are resumed. What the others lack is in the first node's log, which
-    nobody has: they get new sockets, and never a part."""
-    client, last = lost.client(), Keeper()
-    if had:
-        lost.emit(ROOT, b'42["had",1]')
-        client.read()
-    lost.emit(ROOT, b'42["missed",2]')
-    heir.inherit(lost)
-    client.stage = heir
-    client.save(b"{}")
-    heir.emit(ROOT, b'42["at the heir",3]', 9)
-    if between:
-        client.come_back()
-        assert [event[2] for event in client.events] == [2, 3]
-        client.lose()
-        heir.emit(ROOT, b'42["later",4]')
-    last.inherit(heir)
-    client.stage = last
-    client.save(b"{}")
-    client.come_back(answer=between)
-    assert [event[2] for event in client.events] == ([4] if between else [])
-    assert refused(last) == ({} if between else {"unknown": 1})
-    assert last.heirs.inherited == between

@@ -59,6 +59,7 @@ class LostNodes:
         """Nodes that were lost a moment ago, and when."""
         heirs.is_alive = lambda node: node in peers()
         heirs.forsaken = _forsaken
+        heirs.work = self._work.add
 
     def remove(self, node: str) -> None:
         """A node is gone."""

@@ -13,7 +13,7 @@ from moorage.hub.journal.pages import Pages
 from moorage.hub.recovery.commands import Change, apply, recorded
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.moves import SEEN_SECONDS
-from moorage.hub.recovery.sockets.carried import Carried
+from moorage.hub.recovery.sockets.carried import Carried, missed
 from moorage.hub.recovery.sockets.log import Entry
 from moorage.hub.recovery.sockets.replay import missed_by, position_of, start_of
 from moorage.hub.recovery.sockets.sending import Sending
@@ -24,6 +24,7 @@ from moorage.hub.settings import RecoverySettings
 from moorage.hub.turns import Job
 from moorage.wire.commands import Found, Send
 from moorage.wire.recovery import journal as wire
+from moorage.wire.recovery.moving import Segment
 
 STEP_ENTRIES: Final = 250
 """Number of entries that are carried out in one step: about a millisecond."""
@@ -149,6 +150,9 @@ class HubEstate:
         if isinstance(entry, wire.Moved):
             track.carried = Carried(entry.base, entry.end, track.namespace, self.recovery.now)
             track.carried.fill(entry.segments, entry.executed, entry.seen, whole=entry.whole)
+            if track.connection is None:
+                # A client that is back has got these events, with new ack ids.
+                track.unacked.update((e.ack_id, e) for e in track.carried.entries if e.ack_id is not None)
             return
         if isinstance(entry, wire.Ended):
             self.recovery.end(track)
@@ -292,6 +296,18 @@ class HubEstate:
         """The events that the client has missed. None if some of them are not kept."""
         track = self.recovery.find(pid)
         return None if track is None else missed_by(self.recovery.log, track, after)
+
+    def segments(self, pid: str, after: int, found: Collection[Entry]) -> list[Segment]:
+        """`found`, which is what any client could lack, by the logs that its offset may be of: this one, and
+        those of the nodes that the socket had come from."""
+        log, track = self.recovery.log, self.recovery.find(pid)
+        carried = None if track is None else track.carried
+        parts: list[Segment] = []
+        first = after
+        if track is not None and carried is not None and after <= carried.end:
+            parts, first = carried.segments(after, None, track.unacked), carried.end
+        own = [entry for entry in found if entry.position > first]
+        return [*parts, Segment(log.epoch, first, log.position, missed(own))]
 
 
 _NO_CONNECT: Any = None

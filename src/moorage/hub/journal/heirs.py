@@ -5,6 +5,7 @@
    (`hand_over`), and says when that was all (`handed_over`).
 3. The other nodes do the same with what they had sent to the lost node (`told`), and this node with its own.
 4. Then clients can come back. Until then those who ask for a socket wait.
+5. What those that do not come at once have missed is written into this node's own journal (`Share.repeat`).
 
 What this node has carried out for an app server before that one has handed over is not counted for these
 sockets: it is in what is handed over."""
@@ -22,7 +23,7 @@ from moorage.hub.journal.share import Share
 from moorage.hub.recovery.commands import Change
 from moorage.hub.recovery.sockets.state import Recovery
 from moorage.hub.settings import RecoverySettings
-from moorage.hub.turns import Job
+from moorage.hub.turns import Job, finished
 from moorage.wire.commands import (
     CloseConnections,
     LeaveNamespace,
@@ -94,6 +95,8 @@ class Heirs:
         because an app server that is there has not handed over."""
         self.missed: Missed = lambda hub, pids, lanes: None
         """Ends sockets that lack something."""
+        self.work: Callable[[Job[None]], object] = finished
+        """Carries out a job in steps."""
         self.unread = 0
         """Number of lost nodes whose journals could not be read."""
         self.inherited = 0
@@ -300,6 +303,7 @@ class Heirs:
                 lost.until = self._clock() + LATE_SECONDS
             sockets.open()
             self.inherited += len(sockets)
+            self.work(sockets.repeat())
         # Its logs may be large. From here on only the sockets that need them keep them.
         lost.hubs.clear()
         waiting, lost.waiting = lost.waiting, []

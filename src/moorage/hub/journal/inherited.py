@@ -28,6 +28,13 @@ class Inherited(Carried):
         made.entries, made.dropped = self.entries, self.dropped
         return made
 
+    def everything(self) -> Carried | None:
+        """All that the client may lack, whatever it has got, so that it survives the loss of this node, too.
+        None if some of it is not kept."""
+        made = Inherited(self, self._estate, self._pid, {})
+        made.prepare(None, whole=True)
+        return made.looked_up() if made.is_known and not made.dropped else None
+
     def prepare(self, offset: str | None, *, whole: bool = False) -> None:
         """`Carried.prepare`."""
         estate = self._estate
@@ -39,8 +46,11 @@ class Inherited(Carried):
         self.dropped = found is None
         own = place is not None and place.epoch == estate.epoch
         first = min(after, place.position) if own and place is not None else after
-        events = missed(found or ())
-        segments = [Segment(estate.epoch, first, estate.recovery.log.position, events)]
+        if whole:
+            segments = estate.segments(self._pid, after, found or ())
+        else:
+            events = missed(found or ())
+            segments = [Segment(estate.epoch, first, estate.recovery.log.position, events)]
         if place is not None and not own:
             # The client has got nothing of the lost node's own log: all of it is behind its offset.
             segments.insert(0, Segment(place.epoch, place.position, place.position, ()))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from moorage.hub.journal.journal import Journal
+from moorage.hub.recovery.sockets.carried import Carried
 from moorage.hub.recovery.sockets.log import Entry
 from moorage.hub.recovery.sockets.sending import Sending
 from moorage.hub.recovery.sockets.track import Track
@@ -72,21 +73,24 @@ class Scribe:
         self._describe(track, position, now, margin, number=number)
 
     def _moved(self, track: Track[Any]) -> None:
-        carried = track.carried
-        if carried is not None:
-            segments, executed, seen = carried.parts
-            self._journal.add(
-                wire.Moved(
-                    self._epoch,
-                    track.pid,
-                    carried.base,
-                    carried.end,
-                    segments,
-                    carried.whole,
-                    executed,
-                    seen,
-                )
+        if track.carried is not None:
+            self.moved(track, track.carried)
+
+    def moved(self, track: Track[Any], carried: Carried) -> None:
+        """What a socket has brought along from other nodes."""
+        segments, executed, seen = carried.parts
+        self._journal.add(
+            wire.Moved(
+                self._epoch,
+                track.pid,
+                carried.base,
+                carried.end,
+                segments,
+                carried.whole,
+                executed,
+                seen,
             )
+        )
 
     def _describe(
         self,

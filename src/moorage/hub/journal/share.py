@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.journal.estate import HubEstate
@@ -11,9 +12,17 @@ from moorage.hub.journal.latecomers import Latecomers
 from moorage.hub.recovery.commands import Change
 from moorage.hub.recovery.sockets.state import Recovery
 from moorage.hub.recovery.sockets.track import Track
+from moorage.hub.turns import Job
 from moorage.wire.commands import JoinGroups, LeaveGroups, Send
 
 SocketTrack = Track[Connection]
+
+MAX_REPEATED: Final = 8 * 1024 * 1024
+"""Maximum bytes of missed events that are stored once more when a node is lost."""
+STEP_SOCKETS: Final = 20
+"""Number of sockets whose missed events are stored in one step."""
+STEP_BYTES: Final = 128 * 1024
+"""Bytes of missed events after which a step ends earlier."""
 
 
 class _Named:
@@ -109,6 +118,33 @@ class Share:
         self.estate.meet(self._recovery.log.identities(self._begun))
         for track in self._tracks.values():
             self._recovery.arrived(track)
+
+    def repeat(self) -> Job[None]:
+        """Write what the clients that are still away have missed into this node's journal, so that they lose
+        nothing if this node is lost as well. Each event is written for each of its sockets, so this ends at
+        `MAX_REPEATED`: what the other clients have missed is in the log of the lost node only."""
+        total = step = 0
+        for place, track in enumerate(tuple(self._tracks.values()), 1):
+            size = self._repeat(track, MAX_REPEATED - total)
+            total, step = total + size, step + size
+            if total > MAX_REPEATED:
+                return
+            if place % STEP_SOCKETS == 0 or step > STEP_BYTES:
+                step = 0
+                yield False
+
+    def _repeat(self, track: SocketTrack, room: int) -> int:
+        scribe, carried = self._recovery.scribe, track.carried
+        is_here = self._recovery.find(track.pid) is track and track.connection is None
+        if scribe is None or not is_here or not isinstance(carried, Inherited):
+            return 0
+        everything = carried.everything()
+        if everything is None:
+            return 0
+        size = sum([entry.size for entry in everything.entries])
+        if size <= room:
+            scribe.moved(track, everything)
+        return size
 
     def drop(self, pid: str) -> None:
         """A socket comes from another node."""
