@@ -89,6 +89,22 @@ def test_another_region_knows_of_a_join_after_the_way_there() -> None:
     assert heard(here) == [EVENT]
 
 
+def test_an_emit_with_acks_asks_a_new_member_in_another_region_after_the_way_there_too() -> None:
+    nodes = regions()
+    nodes.done(2, join(nodes.clients[2][0]))
+    separate(nodes)
+    nodes.done(0, join(nodes.clients[0][0]))
+    ask = Invoke(HUB, Selection(group=ROOM), EVENT, 1.0)
+    early, _ = nodes.ask(2, ask)
+    nodes.settle()
+    # It waits for no other region, and so it does not know that somebody is missing.
+    assert (early.outcome.asked, early.outcome.missing) == (1, ())
+    arrive(nodes)
+    late, _ = nodes.ask(2, ask)
+    nodes.settle()
+    assert (late.outcome.asked, late.outcome.missing) == (2, ())
+
+
 def test_nobody_acknowledges_what_another_region_tells() -> None:
     nodes = regions()
     before = [router.streams.sent for router in nodes.routers]

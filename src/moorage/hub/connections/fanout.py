@@ -86,12 +86,13 @@ class Delivery:
         packets = encoded.packets
         among = among or len(some)
         if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
-            framed = 0
+            framed, frames = 0, packed
             for connection in some:
                 box = connection.outbox
                 if box.framed:
                     framed += 1
-                    box.push(packed or encoded.frames, among, packets)
+                    frames = frames or encoded.frames
+                    box.push(frames, among, packets)
                 else:
                     box.push(encoded.payload, among, packets)
         else:
