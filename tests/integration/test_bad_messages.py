@@ -20,7 +20,6 @@ from tests.integration.test_nodes import SECONDS, Place, nodes, nodes_of, until
 from tests.support.nats_server import NatsServer
 from tests.support.service import MoorageProcess
 
-pytestmark = pytest.mark.timeout(120)
 NAME = "strange"
 WHOLE = b"\x00"
 """What goes in front of a message that is not cut in chunks."""
