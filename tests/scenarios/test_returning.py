@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from azure.messaging.webpubsubservice import WebPubSubServiceClient
 from moorage.wire.groups import room_group
 from tests.conformance.program import ROOT, Line, Program
 from tests.scenarios.cluster import Cluster, heard, until
+from tests.support.nats_server import NatsServer
 from tests.support.service import MoorageProcess
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
@@ -79,10 +81,15 @@ def port_of(node: MoorageProcess) -> int:
 
 
 @contextmanager
-def returning(*names: str, quiet: bool = False, covered: bool = True) -> Iterator[Returning]:
-    """`covered`: the app server reaches all nodes. Otherwise clients of all but the first are forwarded."""
-    with Cluster() as cluster:
-        cluster.start(*names, advertise=covered)
+def returning(
+    *names: str, quiet: bool = False, covered: bool = True, store: Path | None = None
+) -> Iterator[Returning]:
+    """`covered`: the app server reaches all nodes. Otherwise clients of all but the first are forwarded.
+    `store`: where JetStream keeps what the nodes store."""
+    nats = [NatsServer()] if store is None else [NatsServer("-js", "-sd", str(store))]
+    settings = () if store is None else ("recovery.store=jetstream",)
+    with Cluster(nats) as cluster:
+        cluster.start(*names, advertise=covered, settings=settings)
         program = Program("returning", ["node", str(PROGRAM)])
         try:
             options = {"hub": "app", "connectionString": cluster.nodes[names[0]].connection_string}
@@ -181,6 +188,32 @@ def test_sockets_of_a_node_that_is_killed_are_new_ones_and_counted() -> None:
         once_and_in_order(clients)
         assert sorted(client["fresh"] for client in clients) == [1] * 16 + [2] * 8
         assert scene.refused() == {"lost": 8.0}
+
+
+@pytest.mark.slow
+def test_clients_are_away_while_two_nodes_are_killed_one_after_the_other(tmp_path: Path) -> None:
+    with returning("one", "two", "three", store=tmp_path) as scene:
+        nodes = scene.cluster.nodes
+        scene.route("one")
+        scene.connect()
+        scene.program.call("emit", every=20)
+        until(lambda: scene.state()["received"] > 10 * CLIENTS, "all have got some events")
+        scene.route()
+        killed = "one"
+        metric = "moorage_recovery_inherited_total"
+        while len(nodes) > 1:
+            nodes.pop(killed).signal(signal.SIGKILL)
+            until(lambda: sum(node.metric(metric) for node in nodes.values()) == CLIENTS, "a node has them")
+            (killed,) = (name for name, node in nodes.items() if node.metric(metric))
+            emitted = scene.state()["emitted"]
+            # Two nodes that are lost within four seconds are lost together.
+            until(lambda emitted=emitted: scene.state()["emitted"] > emitted + 250, "time passes")  # type: ignore[misc]
+        scene.route(*nodes)
+        until(lambda: scene.state()["connected"] == CLIENTS, "all are back")
+        clients = scene.finish()
+        assert scene.refused() == {}
+        once_and_in_order(clients)
+        assert [(client["fresh"], client["resumed"]) for client in clients] == [(1, 1)] * CLIENTS
 
 
 def rest(node: MoorageProcess, room: str, number: int) -> None:

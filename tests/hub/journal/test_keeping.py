@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from moorage.hub.hub import AppServer
 from moorage.hub.journal.pages import Pages
 from moorage.wire.recovery.journal import Linked, Taken
-from tests.hub.fakes import HUB, RecordingPeer
+from tests.hub.fakes import HUB, RecordingLink, RecordingPeer
 from tests.hub.journal.loss import INSTANCE, SESSION, Keeper
 
 
@@ -26,6 +27,22 @@ def test_sessions_of_app_servers() -> None:
         Linked(epoch, HUB, "other", up=True),
         Linked(epoch, HUB, "other", up=False),
     ]
+
+
+def test_an_app_server_goes_at_another_node_and_stays_here() -> None:
+    """For example because the other node is lost. If this one is lost later, the app server has something to
+    hand over."""
+    keeper, heir = Keeper(), Keeper()
+    world, hub = keeper.world, keeper.world.hub()
+    keeper.client()
+    here = keeper.server
+    there = AppServer(here.id, RecordingLink(), "test", here.can, instance=INSTANCE, node="elsewhere")
+    hub.servers.elsewhere.add(there)
+    world.node.drop_server(hub, there)
+    heir.inherit(keeper, settle=False)
+    assert heir.heirs.waits("lost")
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 0)
+    assert not heir.heirs.waits("lost")
 
 
 def test_frames_count_as_taken_when_that_is_stored() -> None:

@@ -154,3 +154,28 @@ def test_what_is_stored_once_more_is_stored_in_steps(
     last = Keeper()
     last.inherit(heir)
     assert last.heirs.inherited == 4
+
+
+def test_what_is_handed_over_after_the_second_loss_arrives(lost: Keeper, heir: Keeper) -> None:
+    client, last = lost.client(), Keeper()
+    lost.emit(ROOT, b'42["a",1]', 1)
+    heir.inherit(lost, settle=False)
+    heir.emit(ROOT, b'42["a",2]', 2)
+    heir.heirs.hand_over("lost", HUB, emit(ROOT, b'42["a",2]', 2))
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 2)
+    heir.emit(ROOT, b'42["a",3]', 3)
+    client.stage = heir
+    client.save(b"{}")
+    last.emit(ROOT, b'42["a",2]', 2)
+    last.emit(ROOT, b'42["a",3]', 3)
+    last.emit(ROOT, b'42["a",4]', 4)
+    last.inherit(heir, settle=False)
+    last.emit(ROOT, b'42["a",5]', 5)
+    last.heirs.hand_over("lost", HUB, emit(ROOT, b'42["a",4]', 4))
+    last.heirs.hand_over("lost", HUB, emit(ROOT, b'42["a",5]', 5))
+    last.heirs.handed_over("lost", HUB, INSTANCE, 5)
+    last.emit(ROOT, b'42["a",6]', 6)
+    client.stage = last
+    client.save(b"{}")
+    client.come_back()
+    assert [event[2] for event in client.events] == [1, 2, 3, 4, 5, 6]

@@ -259,8 +259,8 @@ class Heirs:
                 lost.until = max(lost.until, until)
 
     def dropped(self, instance: str) -> None:
-        """A session of an app server at this node is over. If that was its last one, it hands nothing over.
-        If not, this node has perhaps not got everything."""
+        """A session of an app server is over, at this node or another one. If that was its last one, it
+        hands nothing over. If not, this node has perhaps not got everything."""
         for lost in self._lost.values():
             for sockets in lost.hubs.values():
                 if not sockets.may_hand_over(instance):

@@ -84,7 +84,9 @@ class Claims:
         self.quiet = Quiet(self.counts, goes_on)
         """Connections whose end the app server does not know."""
         self.session_changed: Callable[[Hub, str, bool], object] = lambda hub, instance, up: None
-        """Called for each session of an app server that begins or is over."""
+        """Called for each session of an app server at this node that begins or is over."""
+        self.gone_elsewhere: Callable[[str], object] = lambda instance: None
+        """Called with the instance of an app server whose session at another node is over."""
         self.elsewhere: Elsewhere | None = None
         """The other nodes, which may have sockets of clients that come here."""
         self.saved: Callable[[SocketTrack], object] = _nothing
@@ -229,7 +231,10 @@ class Claims:
 
     def lost(self, hub: Hub, server: AppServer) -> Job[None]:
         """An app server is gone."""
-        self.session_changed(hub, server.instance, False)
+        if server.node:
+            self.gone_elsewhere(server.instance)
+        else:
+            self.session_changed(hub, server.instance, False)
         yield from self.quiet.lost(server)
 
     def _claim(self, track: SocketTrack, claim: Claim[Connection]) -> None:
