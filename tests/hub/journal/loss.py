@@ -60,9 +60,8 @@ class Keeper(Stage):
 
     world: JournalWorld
 
-    def __init__(self, seconds: float = 120.0, **settings: Any) -> None:
-        world = JournalWorld(hubs={"default": HubSettings(**settings)})
-        super().__init__(world, seconds)
+    def __init__(self, seconds: float = 120.0, *, world: JournalWorld | None = None, **settings: Any) -> None:
+        super().__init__(world or JournalWorld(hubs={"default": HubSettings(**settings)}), seconds)
         self.number = 0
 
     def recoverable(self, server: Any) -> None:

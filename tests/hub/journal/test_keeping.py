@@ -6,7 +6,8 @@ from moorage.hub.hub import AppServer
 from moorage.hub.journal.pages import Pages
 from moorage.wire.recovery.journal import Linked, Taken
 from tests.hub.fakes import HUB, RecordingLink, RecordingPeer
-from tests.hub.journal.loss import INSTANCE, SESSION, Keeper
+from tests.hub.journal.loss import INSTANCE, SESSION, JournalWorld, Keeper, moves
+from tests.hub.recovery.stage import ROOT
 
 
 def test_sessions_of_app_servers() -> None:
@@ -43,6 +44,20 @@ def test_an_app_server_goes_at_another_node_and_stays_here() -> None:
     assert heir.heirs.waits("lost")
     heir.heirs.handed_over("lost", HUB, INSTANCE, 0)
     assert not heir.heirs.waits("lost")
+
+
+def test_an_app_server_that_can_hand_nothing_over_has_come_first() -> None:
+    lost, heir = JournalWorld(), Keeper()
+    for world in (lost, heir.world):
+        azure, _ = world.server("azure")
+        azure.draining = True
+    keeper = Keeper(world=lost)
+    client = keeper.client()
+    keeper.emit(ROOT, b'42["a",1]')
+    heir.inherit(keeper)
+    assert not heir.heirs.waits("lost")
+    moves(client, heir)
+    assert [event[2] for event in client.events] == [1]
 
 
 def test_frames_count_as_taken_when_that_is_stored() -> None:
