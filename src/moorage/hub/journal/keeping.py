@@ -40,9 +40,10 @@ class Keeping:
         recovery = hub.recovery
         if recovery is not None and recovery.scribe is None:
             recovery.scribe = Scribe(self.journal, hub.name, recovery.log.epoch)
-            # Azure's SDK has no instance and hands nothing over, so no heir may wait for it.
-            for server in [each for each in hub.servers.all() if each.instance]:
-                recovery.scribe.linked(server.instance)
+            for server in hub.servers.all():
+                # Azure's SDK has no instance and hands nothing over, so no heir may wait for it.
+                if server.instance or not instance:
+                    recovery.scribe.linked(server.instance)
             self.heirs.begun(hub, recovery)
         elif recovery is not None and recovery.scribe is not None:
             (recovery.scribe.linked if up else recovery.scribe.unlinked)(instance)
