@@ -9,7 +9,7 @@ import createDebug from "debug";
 import { MoorageError } from "../wire/errors.js";
 import { Type, type Done, type FromApp, type Nodes, type ServiceHello } from "../wire/frames.js";
 import type { Untaken } from "../wire/stream.js";
-import { linkClosed, sessionLost } from "./errors/close.js";
+import { linkClosed, sessionLost, slowSession } from "./errors/close.js";
 import { Link, type LinkOwner } from "./link.js";
 import { settings, type Place, type Settings } from "./options.js";
 import { Planner, type Order, type NodeView } from "./planner.js";
@@ -186,7 +186,16 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
       this.#homeLink().send({ type: Type.Again, frame });
       took.push(this.#homeLink());
     }
-    link.giveUp();
+    link.giveUp(slowSession(this.settings));
+    this.#follow();
+  }
+
+  /** The link of a session is down for longer than the service keeps it. Other sessions go on: the home then forwards
+   * to that node, whose clients have come back through it. */
+  expired(link: Link): void {
+    if (!this.#planner.alive.some((view) => view !== link.view)) return;
+    this.#lost(link, [...link.untaken()]);
+    link.giveUp(sessionLost());
     this.#follow();
   }
 

@@ -7,7 +7,7 @@ import { Type, type Done, type FromApp, type Nodes, type ServiceHello } from "..
 import type { Untaken } from "../wire/stream.js";
 import { Backoff } from "./backoff.js";
 import { dispatch, type Numbered } from "./dispatch.js";
-import { linkClosed, protocolError, sessionLost, linkSilent, slowSession, wrongNode } from "./errors/close.js";
+import { linkClosed, protocolError, sessionLost, linkSilent, wrongNode } from "./errors/close.js";
 import type { Place, Settings } from "./options.js";
 import type { NodeView } from "./planner.js";
 import { KeepAlive } from "./keepalive.js";
@@ -20,6 +20,8 @@ const debug = createDebug("moorage:link");
 
 /** Default of `close`: milliseconds to wait for frames that could not be sent yet. */
 const DEFAULT_DRAIN = 1_000;
+/** Milliseconds beyond the service's grace time: it may have noticed later that the link is down. */
+const GRACE_EXTRA = 1_000;
 
 /** The fleet that a link belongs to, as the link uses it. */
 export interface LinkOwner {
@@ -39,6 +41,8 @@ export interface LinkOwner {
   /** `session`: "new" for the first one, "renewed" for one that replaces another, "resumed". */
   up(link: Link, session: "new" | "renewed" | "resumed"): void;
   down(link: Link, cause: MoorageError): void;
+  /** The link has been down for longer than the service keeps a session. */
+  expired(link: Link): void;
   /** True if there must be no further attempt. */
   isFinal(link: Link, cause: MoorageError): boolean;
   /** There are no further attempts. `cause`: the error that ended it, or undefined after `close`. */
@@ -62,6 +66,8 @@ export class Link implements ClientLink {
   readonly requests: Requests;
   readonly #owner: LinkOwner;
   readonly #backoff = new Backoff();
+  /** Ends when the service has given the session up. */
+  #expiry: NodeJS.Timeout | undefined;
   readonly #keepAlive: KeepAlive;
   #session: Session | undefined;
   #transport: Transport | undefined;
@@ -255,6 +261,7 @@ export class Link implements ClientLink {
     if (!resumed) this.#startSession(hello, old);
     for (const batch of replay) transport.send(batch);
     this.state = "up";
+    clearTimeout(this.#expiry);
     this.#carriedOver = [];
     this.#keepAlive.start(hello.keepalive);
     this.#flush();
@@ -299,8 +306,8 @@ export class Link implements ClientLink {
     return session?.outgoing.untaken() ?? [];
   }
 
-  /** Gives the session up, because it is too slow. Another one begins when the service allows it. */
-  giveUp(): void {
+  /** Gives the session up. Another one begins when the service allows it. */
+  giveUp(cause: MoorageError): void {
     const transport = this.#transport;
     this.#transport = undefined;
     this.#session = undefined;
@@ -309,7 +316,8 @@ export class Link implements ClientLink {
     clearTimeout(this.#retry);
     if (this.state === "up") void transport?.close();
     else transport?.abandon();
-    this.#ended(slowSession(this.#owner.settings));
+    this.#ended(cause);
+    clearTimeout(this.#expiry);
     this.#loseClients();
   }
 
@@ -343,7 +351,17 @@ export class Link implements ClientLink {
     const wasUp = this.state === "up";
     if (wasUp) this.state = "lost";
     this.#retry = setTimeout(() => this.dial(), this.#backoff.next());
-    if (wasUp) this.#owner.down(this, cause);
+    if (!wasUp) return;
+    this.#expireAfter((this.#hello?.grace ?? 0) + GRACE_EXTRA);
+    this.#owner.down(this, cause);
+  }
+
+  /** A session whose link is down longer than the service keeps it is over, once there are others. */
+  #expireAfter(ms: number): void {
+    this.#expiry = setTimeout(() => {
+      this.#owner.expired(this);
+      if (this.#session !== undefined && this.state === "lost") this.#expireAfter(GRACE_EXTRA);
+    }, ms);
   }
 
   /** Ends the link for good: with the error that ended it, or undefined after `close`. */
@@ -353,6 +371,7 @@ export class Link implements ClientLink {
     this.#cause = cause;
     this.#keepAlive.stop();
     clearTimeout(this.#retry);
+    clearTimeout(this.#expiry);
     this.#transport?.abandon();
     this.#onEmpty?.();
     this.#owner.finished(this, cause);

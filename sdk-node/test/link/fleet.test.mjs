@@ -58,6 +58,19 @@ test("events for app servers and lists go to the home alone, requests to all", a
   deepStrictEqual([(await fetched).count, (await fetched).missing], [3, ["them"]]);
 });
 
+test("a session whose link is down for longer than the service keeps it is over: the home forwards to its node", async (t) => {
+  const { b, line, other } = await two(t, {}, { grace: 50 });
+  await frames(other, 1);
+  await frames(line, 1);
+  b.answer(503, {});
+  other.cut();
+  deepStrictEqual(await frames(line, 1), [[52, 2, true, false, ["a"]]]);
+  b.answer(undefined);
+  const back = await b.greeted({ node: "b", session: "B2" });
+  strictEqual(back.hello[3], "", "no session to resume");
+  deepStrictEqual(await frames(back, 1), [[52, 3, false, true, ["a", "b"]]]);
+});
+
 test("a lost home: another one is told so, and forwards again what the lost one had not taken", async (t) => {
   const { a, b, fleet, line, other } = await two(t);
   await frames(other, 1);

@@ -6,6 +6,7 @@ import pytest
 
 from moorage.cluster.coverage.coverage import COVER_SECONDS, Coverage
 from moorage.cluster.members.membership import LISTEN, Member
+from moorage.cluster.requests import WAIT
 from moorage.hub.hub import AppServer, Guest
 from moorage.wire.cluster.messages import VERSION, Alive
 from moorage.wire.commands import EVERYONE, JoinGroups, Send, TellServers
@@ -113,6 +114,34 @@ def test_a_mark_comes_behind_everything_that_was_forwarded() -> None:
     fleet.nodes.settle()
     assert fleet.got() == [0, 1, 2]
     assert session.told == ["marked 2"]
+
+
+def test_a_mark_of_its_own_comes_behind_everything_that_the_other_nodes_have_sent() -> None:
+    fleet = Fleet()
+    session = Covering(2)
+    assert not fleet.coverages[1].instance("i").begin(session, fence=True)
+    fleet.nodes.network.delay("n0", "n1")
+    beyond = fleet.coverages[0].beyond("i", 1, ())
+    beyond.number = 1
+    reply = Reply()
+    fleet.nodes.worlds[0].node.submit(EMIT, reply, reply, reach=beyond)
+    fleet.coverages[1].mark(HUB, "i", 2)
+    fleet.nodes.settle()
+    assert (fleet.got(), session.told) == ([0, 2], [])
+    fleet.nodes.network.release("n0", "n1")
+    fleet.nodes.settle()
+    assert (fleet.got(), session.told) == ([0, 1, 2], ["marked 2"])
+
+
+def test_a_mark_of_its_own_does_not_come_if_a_node_does_not_answer() -> None:
+    fleet = Fleet()
+    session = Covering(2)
+    assert not fleet.coverages[1].instance("i").begin(session, fence=True)
+    fleet.nodes.network.delay("n0", "n1")
+    fleet.coverages[1].mark(HUB, "i", 2)
+    fleet.nodes.later(WAIT + 1)
+    fleet.nodes.settle()
+    assert session.told == []
 
 
 def test_a_new_home_tells_all_nodes_its_term() -> None:

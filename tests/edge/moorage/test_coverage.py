@@ -62,6 +62,7 @@ class Cluster:
         self.session: Coverage | None = None
         self.reached: list[Elsewhere] = []
         self.changes: list[tuple[int, set[str], set[str] | None]] = []
+        self.own_marks: list[tuple[str, int]] = []
         self.instances: set[str] = set()
         """Those of all calls."""
 
@@ -90,6 +91,10 @@ class Cluster:
     ) -> None:
         self.instances.add(instance)
         self.changes.append((term, set(added), None if removed is None else set(removed)))
+
+    def mark(self, hub: str, instance: str, term: int) -> None:
+        self.instances.add(instance)
+        self.own_marks.append((hub, term))
 
 
 @pytest.fixture
@@ -319,10 +324,10 @@ def test_a_mark_that_does_not_come_ends_the_session(app: App, cluster: Cluster) 
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
-def test_a_held_session_that_becomes_the_home_ends_at_once(
+def test_a_held_session_that_becomes_the_home_gets_its_mark_from_its_own_node(
     app: App, cluster: Cluster, together: bool
 ) -> None:
-    """Its mark cannot come, because the former home is lost."""
+    """The former home is lost, and marks nothing."""
     cluster.waits = True
     held, home = cover(4, "n0", "n1", fence=True), cover(5, "n0", home=True)
     if together:
@@ -330,9 +335,14 @@ def test_a_held_session_that_becomes_the_home_ends_at_once(
     else:
         app.say(held)
         app.say(v1.List(7), home)
-    assert not app.rig.sessions.knows(app.rig.hub_name, "s")
-    assert cluster.ended == 1
-    assert app.line.closed == [LINK_SESSION_OVER]
+    app.say(v1.List(8), cover(6, "n0", "n1", home=True))
+    assert cluster.own_marks == [(app.rig.hub_name, 4)], "asked for once"
+    assert app.heard(v1.Servers) == []
+    assert cluster.session is not None
+    cluster.session.marked(4)
+    app.rig.settle()
+    assert [frame.ref for frame in app.heard(v1.Servers)] == [7, 8]
+    assert cluster.changes == [(5, {"n0"}, None), (6, {"n1"}, set())]
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])

@@ -14,7 +14,7 @@ from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
 from moorage.wire.cluster.messages import Envelope, Mark, Uncovered
-from moorage.wire.commands import Ask, Cast, Outcome, Write
+from moorage.wire.commands import EVERYONE, Ask, Cast, Exists, Outcome, Write
 from moorage.wire.moorage.coverage import NodeRow
 
 COVER_SECONDS: Final = 2.0
@@ -122,6 +122,32 @@ class Coverage:
             removed = [node for node in self._router.peers if node not in added]
         for node in removed:
             self._router.tell(node, Uncovered(instance, term))
+
+    def mark(self, hub: str, instance: str, term: int) -> None:
+        """A session that waits for the mark of this term is the home now: the mark comes from this node,
+        once everything that the other nodes had sent before is carried out here. It does not come if one of
+        them does not answer."""
+        peers, waiting = tuple(self._router.peers), 1
+
+        def arrived() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if waiting == 0:
+                self.instance(instance).mark(term)
+
+        def answered(_about: object, outcome: Outcome | Exception) -> None:
+            nonlocal waiting
+            if isinstance(outcome, Exception) or outcome.missing:
+                return
+            waiting += len(peers)
+            for node in peers:
+                self._router.after(node, arrived)
+            arrived()
+
+        # Any question will do that all nodes answer: an answer comes behind what its node has sent before.
+        question = Exists(hub, EVERYONE)
+        reply, about, _ = self._router.ask(question, answered, None, None)
+        reply(about, Outcome(found=False))
 
     def _marked(self, envelope: Envelope) -> None:
         body = envelope.body

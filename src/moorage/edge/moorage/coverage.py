@@ -70,6 +70,11 @@ class Homes(Protocol):
         """The home tells nodes that they are covered from now on, or not any more. A new home tells all nodes
         (`removed` is None): what the last one has forwarded must not come behind what this one sends."""
 
+    def mark(self, hub: str, instance: str, term: int) -> None:
+        """The session that waits for the mark of this term is the home now, so the mark comes from this node
+        itself: once everything that the other nodes had sent before is carried out here. It does not come if
+        one of them does not answer."""
+
 
 class Coverage:
     """The relation of one session to the others of its app server."""
@@ -91,7 +96,7 @@ class Coverage:
         self._nodes: tuple[str, ...] = ()
         self._is_home = False
         self._beyond: Beyond | None = None
-        self._held = False
+        self._held = self._marks_itself = False
         self._since: float | None = None
         self._begun = server.node.clock()
         others = [
@@ -258,9 +263,11 @@ class Coverage:
 
     def unmarked(self) -> None:
         """The session is held, and a frame behind the fence makes it the home: the former home is lost, and
-        no mark will come. It ends at once. Otherwise two sessions may wait for each other and end in turn,
-        each when the other one is held again: that never ends."""
-        self._server.give_up("the app server's home was lost before its mark came", LINK_SESSION_OVER)
+        no mark will come from it. If the session ended instead, the app server would begin another one, which
+        would be held until this one is back, and so on for ever."""
+        if not self._marks_itself:
+            self._marks_itself = True
+            self._homes.mark(self._server.hub.name, self._instance, self.term)
 
     def settled(self, call: Callable[[], object]) -> None:
         """`cluster.coverage.homes.Session`: make a call once all that has arrived so far is carried out."""

@@ -78,7 +78,6 @@ class Reader:
         """Put a batch behind what waits, or a large batch into steps of its own."""
         if self._held is not None and raw_batch.makes_home(frames):
             self._held.unmarked()
-            return
         self.intake.add(self._later(number, size, frames))
         transport = self._server.transport
         if transport is not None and self._server.inc.untaken > self._most:
