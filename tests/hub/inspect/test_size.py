@@ -30,6 +30,7 @@ def stage() -> Stage:
     return made
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("what", "question"),
     [
