@@ -180,6 +180,7 @@ def test_no_call_is_known_at_first() -> None:
         send(1, url=URL.format(hub=HUB, client=CLIENT).replace("connections", "groups")),
         send(1, kind="application/json"),
         answer(1),
+        frame(1, b'{"LocalRouting":true,"AckId":1}' + b" " * LEAST, b'430["x"]'),
         b"\0" * LEAST,
         b"\0" * 300,
     ],
