@@ -17,7 +17,9 @@ TLS = TlsSettings(cert_file="x")
     ("server", "url"),
     [
         (ServerSettings(host="0.0.0.0", port=1), "http://127.0.0.1:1"),
-        (ServerSettings(host="::", port=1, tls=TLS), "https://127.0.0.1:1"),
+        (ServerSettings(host="*", port=1), "http://127.0.0.1:1"),
+        (ServerSettings(host="::", port=1, tls=TLS), "https://[::1]:1"),
+        (ServerSettings(host="10.0.0.11", port=1), "http://10.0.0.11:1"),
         (ServerSettings(host="::1", port=1, tls=TLS), "https://[::1]:1"),
     ],
 )

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from tests.deploy.checks import DEPLOY, check
+from tests.support.certificates import Authority
 from tests.support.pages import ROOT
+from tests.support.programs import free_port
+from tests.support.service import MoorageProcess
 
 FILES = ["Dockerfile", "chat.Dockerfile"]
 
@@ -43,10 +52,51 @@ def test_packages_are_installed_by_their_hashes() -> None:
     assert "--hash=sha256:" in (ROOT / "requirements/run.txt").read_text()
 
 
-def test_the_health_check_asks_whether_the_node_is_ready() -> None:
-    last = instructions("Dockerfile")
-    assert any("http://127.0.0.1:8080/readyz" in rest for word, rest in last)
-    assert any("MOORAGE_SERVER_PORT=8080" in rest for word, rest in last if word == "ENV")
+def health_check() -> list[str]:
+    """The command of the image's health check."""
+    (rest,) = (rest for word, rest in instructions("Dockerfile") if word == "HEALTHCHECK")
+    command = json.loads(rest.partition("CMD ")[2])
+    assert isinstance(command, list)
+    return [sys.executable if word == "python" else word for word in command]
+
+
+class Container:
+    """A service in a process namespace of its own, as in a container, where it has the first process id.
+    `healthy` runs the image's health check beside it."""
+
+    def __init__(self, *flags: str) -> None:
+        space = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+        if subprocess.run([*space, "true"], capture_output=True, check=False).returncode:
+            pytest.skip("no process namespaces here")
+        self.port = free_port()
+        self.service = MoorageProcess(*flags, f"--port={self.port}", command="serve", inside=space)
+
+    def healthy(self) -> tuple[int, str]:
+        """Exit code and output of the health check."""
+        (first,) = Path(f"/proc/{self.service.pid}/task/{self.service.pid}/children").read_text().split()
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        command = ["nsenter", "--target", first, "--pid", "--mount", *health_check()]
+        done = subprocess.run(command, env=env, text=True, capture_output=True, cwd=ROOT, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_the_health_check_follows_the_configuration(tls: bool, tmp_path: Path) -> None:
+    file = tmp_path / "moorage.yaml"
+    text = "keys: {primary: 0123456789abcdef0123}\nshutdown: {lb_wait: 100s, timeout: 120s}\n"
+    if tls:
+        pair = Authority(tmp_path).make(hosts=("live.example.org",))
+        text += f"server: {{tls: {{cert_file: {pair.cert}, key_file: {pair.key}}}}}\n"
+    file.write_text(text)
+    container = Container("-c", str(file))
+    with container.service as service:
+        service.wait_record(event="ready")
+        url = f"http{'s' if tls else ''}://127.0.0.1:{container.port}"
+        assert container.healthy() == (0, f"{url} is ready\n")
+        (first,) = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGTERM)
+        service.wait_record(event="draining")
+        assert container.healthy() == (3, f"{url} is not ready: draining\n")
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -28,14 +28,14 @@ def drain(pid: int | None, *, no_wait: bool, timeout: float | None) -> None:
     the process of a service, or of one worker, which its supervisor starts again. It is not needed if only
     one service runs on this machine. Sends SIGTERM.
     """
-    found = _the_only_one() if pid is None else pid
+    found = the_only_one() if pid is None else pid
     try:
         # The descriptor names the process itself, also after another one has got its number.
         process = os.pidfd_open(found)
     except ProcessLookupError:
         raise click.ClickException(f"process {found}: there is none") from None
     try:
-        if not is_ours(_command(found)):
+        if not is_ours(command_of(found)):
             raise click.ClickException(f"process {found} is not a service of Moorage")
         try:
             signal.pidfd_send_signal(process, signal.SIGTERM)
@@ -53,7 +53,8 @@ def _ends(process: int, timeout: float | None) -> bool:
     return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
-def _the_only_one() -> int:
+def the_only_one() -> int:
+    """The process of the only service on this machine. Raises `ClickException`."""
     found = sorted(services())
     if not found:
         raise click.ClickException("no service runs here: give the process id of one that you can see")
@@ -67,26 +68,32 @@ def services() -> Iterator[int]:
     """The processes of services on this machine, without the workers of a supervisor."""
     for folder in PROC.iterdir():
         if folder.name.isdigit():
-            command = _command(int(folder.name))
+            command = command_of(int(folder.name))
             if is_ours(command) and not _is_worker(command):
                 yield int(folder.name)
 
 
-def _command(pid: int) -> list[str]:
+def command_of(pid: int) -> list[str]:
+    """The command line of a process; nothing if there is none."""
     try:
-        return (PROC / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        # A zero byte ends each argument, which may be empty.
+        text = (PROC / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace")
+        return text.removesuffix("\0").split("\0")
     except OSError:
         return []
 
 
 def is_ours(command: list[str]) -> bool:
     """True if this is the command line of a service or a worker."""
-    if _is_worker(command):
-        return True
-    for before, argument in pairwise(command):
-        if argument in ("dev", "serve"):
-            return Path(before).name in ("moorage", "__main__.py")
-    return False
+    return _is_worker(command) or start_of(command) > 0
+
+
+def start_of(command: list[str]) -> int:
+    """The index of `dev` or `serve` in the command line of a service; 0 if it is none."""
+    for at, (before, argument) in enumerate(pairwise(command), 1):
+        if argument in ("dev", "serve") and Path(before).name in ("moorage", "__main__.py"):
+            return at
+    return 0
 
 
 def _is_worker(command: list[str]) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import click
 
 from moorage import __version__
-from moorage.cli import bench, drain, nodes, service, settings, tokens, trace
+from moorage.cli import bench, drain, health, nodes, service, settings, tokens, trace
 from moorage.cli.doctor import command
 from moorage.cli.operate import connections, emit, lists, top
 
@@ -41,6 +41,7 @@ for _command in (
     service.dev,
     service.serve,
     drain.drain,
+    health.health,
     nodes.nodes,
     lists.hubs,
     lists.apps,

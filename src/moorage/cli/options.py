@@ -12,8 +12,9 @@ import click
 if TYPE_CHECKING:
     from moorage.edge.settings import ServerSettings
 
-ALL_ADDRESSES: Final = ("0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
-"""Values of `server.host` that name no address to connect to."""
+ALL_ADDRESSES: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - not bound
+"""Values of `server.host` that name no address to connect to, and the one to use on this machine. A service
+that listens at `::` takes no connections over IPv4."""
 
 config_option = click.option(
     "-c",
@@ -50,9 +51,14 @@ def flags(assignments: Sequence[str], named: dict[str, Any] | None = None) -> di
     return found
 
 
+def local_host(server: ServerSettings) -> str:
+    """The address or name by which this machine reaches a service with these settings."""
+    return ALL_ADDRESSES.get(server.host, server.host)
+
+
 def local_url(server: ServerSettings) -> str:
     """The URL by which this machine reaches a service with these settings."""
-    host = "127.0.0.1" if server.host in ALL_ADDRESSES else server.host
+    host = local_host(server)
     scheme = "https" if server.tls.cert_file else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
 

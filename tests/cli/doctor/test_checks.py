@@ -80,6 +80,16 @@ def test_a_free_port_and_one_in_use() -> None:
     assert found.state == "fail"
 
 
+def test_a_port_in_use_by_a_service_with_the_certificate_of_a_public_name(tmp_path: Path) -> None:
+    certificates.make(tmp_path)
+    files = TlsSettings(cert_file=str(tmp_path / "server.pem"), key_file=str(tmp_path / "server.key"))
+    flags = [f"--set=server.tls.{name}={getattr(files, name)}" for name in ("cert_file", "key_file")]
+    port = free_port()
+    with MoorageProcess("--host", "::", f"--port={port}", *flags):
+        found = only(checks.port(server(host="::", port=port, tls=files)))
+        assert (found.state, found.text) == ("ok", f"a service answers at :::{port}")
+
+
 def test_ports_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     found = only(checks.port(server(host="192.0.2.1", port=free_port())))
     assert (found.state, "0.0.0.0" in found.fix) == ("fail", True)

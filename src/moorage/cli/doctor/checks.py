@@ -20,10 +20,11 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from moorage.cli.doctor.findings import Finding
-from moorage.cli.options import local_url
+from moorage.cli.health import ask
 
 if TYPE_CHECKING:
     from moorage.config.model import Config
+    from moorage.edge.settings import ServerSettings
 
 SECONDS: Final = 5.0
 MOST_SKEW: Final = 5.0
@@ -128,7 +129,7 @@ def port(config: Config) -> Iterator[Finding]:
 
 def _unusable(config: Config, at: str, error: OSError) -> Finding:
     if error.errno == errno.EADDRINUSE:
-        status = _health(local_url(config.server))
+        status = _health(config.server)
         if status == 200:
             return Finding("port", "ok", f"a service answers at {at}")
         text = f"another program listens at {at}" if status is None else f"{at} answers {status} to /healthz"
@@ -162,18 +163,17 @@ def endpoint(config: Config) -> Iterator[Finding]:
         yield Finding("clock", "fail", text, "keep both right with NTP; tokens depend on it")
 
 
-def _health(url: str) -> int | None:
-    return _ask(f"{url}/healthz")[0]
+def _health(server: ServerSettings) -> int | None:
+    try:
+        return ask(server, "/healthz", SECONDS)[0]
+    except (OSError, HTTPException):
+        return None
 
 
 def _ask(url: str) -> tuple[int | None, float | None]:
     """Status and time of an answer."""
-    import ssl
-
-    # It may have the certificate of a public name.
-    context = ssl._create_unverified_context() if url.startswith("https://127.") else None  # noqa: S323
     try:
-        with urlopen(url, timeout=SECONDS, context=context) as answer:  # noqa: S310 - from the configuration
+        with urlopen(url, timeout=SECONDS) as answer:  # noqa: S310 - from the configuration
             return answer.status, _moment(answer.headers.get("Date"))
     except HTTPError as error:
         with error:

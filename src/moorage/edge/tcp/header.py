@@ -24,6 +24,8 @@ MAX_REST: Final = 4096
 """Most bytes behind the fixed part. Real headers have less than 500, with the fields about TLS."""
 
 _LOCAL: Final = 0x20
+OWN: Final = SIGNATURE + bytes((_LOCAL, 0, 0, 0))
+"""The header of a connection that serves no client, such as a health check."""
 _PROXY: Final = 0x21
 _TCP4: Final = 0x11
 _TCP6: Final = 0x21
