@@ -54,7 +54,7 @@ class Peers:
         """The app behind our Python SDK; both halves use one JSON implementation."""
         ours = moorage(python("app.sdk"), BENCH_JSON=codec)
         if self.before is not None:
-            theirs = moorage(python("app.sdk"), checkout=self.before, BENCH_JSON=codec)
+            theirs = moorage(python("app.sdk", self.before), checkout=self.before, BENCH_JSON=codec)
         else:
             theirs = native(python("native.server"), BENCH_JSON=codec)
         return {f"{MOORAGE} {codec}": ours, f"{NATIVE} {codec}": theirs}

@@ -163,7 +163,7 @@ def service(
     """The service of `checkout` alone: its process, where its clients connect, and its connection string.
     `env` instead of the usual environment; `flags` are added to the command line."""
     port = free_port()
-    argv = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port)]
+    argv = [_interpreter(checkout), "-m", "moorage", "dev", "--host", HOST, "--port", str(port)]
     process = Process(
         [*argv, "--access-key", secrets.token_urlsafe(32), *flags],
         log=logs / "moorage.log",
@@ -190,6 +190,12 @@ def app(
         process.stop()
 
 
+def _interpreter(checkout: Path) -> str:
+    """The Python of `checkout`. An older one may need packages that today's environment does not have."""
+    own = checkout / ".venv" / "bin" / "python"
+    return str(own) if own.exists() else sys.executable
+
+
 def node(script: str, checkout: Path = CHECKOUT) -> list[str]:
     """The command line of one of the Node.js programs of `checkout`."""
     return ["node", str(checkout / "bench" / script)]
@@ -200,9 +206,9 @@ def bun(script: str, checkout: Path = CHECKOUT) -> list[str]:
     return [str(checkout / "bench" / "node_modules" / ".bin" / "bun"), str(checkout / "bench" / script)]
 
 
-def python(module: str) -> list[str]:
+def python(module: str, checkout: Path = CHECKOUT) -> list[str]:
     """The same for Python."""
-    return [sys.executable, "-m", f"bench.{module}"]
+    return [_interpreter(checkout), "-m", f"bench.{module}"]
 
 
 def free_port() -> int:
