@@ -54,6 +54,25 @@ def test_a_port_of_another_service_is_refused(option: int) -> None:
             Ports("127.0.0.1", 0, port, 1)
 
 
+def test_a_port_that_another_supervisor_has_reserved_is_refused() -> None:
+    with (
+        closing(Ports("127.0.0.1", 0, 0, 1)) as ports,
+        pytest.raises(UsageError, match="another program uses"),
+    ):
+        Ports("127.0.0.1", ports.shared, 0, 1)
+
+
+def test_a_port_with_old_connections_of_an_ended_program_is_free() -> None:
+    # The side that closes first keeps the port in TIME-WAIT for a minute.
+    with listener(0, option=socket.SO_REUSEADDR) as ended:
+        port = ended.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            ended.accept()[0].close()
+            assert client.recv(1) == b""
+    with closing(Ports("127.0.0.1", port, 0, 1)) as ports:
+        assert ports.shared == port
+
+
 def test_a_name_with_several_addresses_has_one_port() -> None:
     with closing(Ports("localhost", 0, 0, 1)) as ports:
         for family, *_, address in socket.getaddrinfo("localhost", ports.shared, type=socket.SOCK_STREAM):

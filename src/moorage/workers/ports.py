@@ -39,10 +39,14 @@ class Ports:
                 at = (address[0], port, *address[2:])
                 if port:
                     # With SO_REUSEPORT this would succeed beside another service of the same user, which
-                    # would then get a part of the clients.
-                    with _bound(family, kind, protocol, at, socket.SO_REUSEADDR):
-                        pass
-                kept = self._kept.enter_context(_bound(family, kind, protocol, at, socket.SO_REUSEPORT))
+                    # would then get a part of the clients. Only `listen` compares all sockets of the port.
+                    with _bound(family, kind, protocol, at, socket.SO_REUSEADDR) as probe:
+                        probe.listen()
+                both = (socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+                kept = self._kept.enter_context(_bound(family, kind, protocol, at, *both))
+                # It was needed to bind beside old connections in TIME-WAIT. From now on it would let other
+                # programs listen here.
+                kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
                 port = kept.getsockname()[1]
         except OSError as error:
             raise UsageError(cannot_listen(host, port, error)) from None
@@ -71,10 +75,13 @@ def _outgoing(loopback: str) -> str:
         return str(probe.getsockname()[0])
 
 
-def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...], option: int) -> socket.socket:
+def _bound(
+    family: int, kind: int, protocol: int, address: tuple[object, ...], *options: int
+) -> socket.socket:
     made = socket.socket(family, kind, protocol)
     try:
-        made.setsockopt(socket.SOL_SOCKET, option, 1)
+        for option in options:
+            made.setsockopt(socket.SOL_SOCKET, option, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
