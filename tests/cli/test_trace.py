@@ -132,8 +132,21 @@ def test_packets(more: dict[str, Any], text: str) -> None:
             "n1 s1 ada -- closed ping-timeout (1109) by the service after 2.0 s",
         ),
         (
+            {
+                "state": "closed",
+                "transport": "websocket",
+                "reason": "client-closed",
+                "number": 1000,
+                "who": "client",
+                "age": 2.0,
+                "detail": "the app had disconnected its last socket",
+            },
+            "n1 s1 ada -- closed websocket client-closed (1000) by the client after 2.0 s: "
+            "the app had disconnected its last socket",
+        ),
+        (
             {"state": "refused", "reason": "token-expired", "number": 3004, "detail": "d", "claimed": True},
-            "n1 s1 ada -- refused token-expired (3004) d "
+            "n1 s1 ada -- refused token-expired (3004): d "
             "(the token is not valid, or was not checked: anybody can have written the user's name)",
         ),
     ],

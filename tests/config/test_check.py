@@ -98,6 +98,13 @@ def test_open_hubs_behind_a_proxy_are_warned_of() -> None:
     assert "no access token for hub lobby (" in warning
 
 
+def test_a_public_endpoint_on_loopback_is_not_public() -> None:
+    for url in ("http://127.0.0.1:8080", "https://localhost", "http://[::1]:8080"):
+        assert list(warnings(Config(server=ServerSettings(public_endpoint=url)))) == []
+        (warning,) = warnings(Config(server=ServerSettings(host="0.0.0.0", public_endpoint=url)))
+        assert warning.startswith("server.host: 0.0.0.0 can be reached")
+
+
 def test_no_such_warning_on_loopback_or_with_tokens() -> None:
     assert list(warnings(Config())) == []
     assert list(warnings(Config(server=EVERYWHERE, hubs={"default": HubSettings(anonymous=False)}))) == []

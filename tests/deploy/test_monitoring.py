@@ -137,6 +137,15 @@ def test_every_metric_exists(expr: str) -> None:
         assert set(names.split("|")) <= set(CATALOGUE)
 
 
+def test_every_metric_of_an_alert_has_a_panel() -> None:
+    metrics = re.compile(r"\b(?:moorage|process)_\w+")
+    drawn = {name for query in QUERIES for name in metrics.findall(query)}
+    # The panel of disconnects has these closes as one of its reasons.
+    drawn.add("moorage_slow_client_closes_total")
+    missing = {rule["alert"]: set(metrics.findall(rule["expr"])) - drawn for rule in RULES}
+    assert {alert: names for alert, names in missing.items() if names} == {}
+
+
 def test_process_metrics_are_scraped(service: Any) -> None:
     shown = service.get("/metrics")[1].decode()
     assert [name for name in PROCESS if f"\n{name} " not in shown] == []

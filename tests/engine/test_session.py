@@ -38,6 +38,13 @@ def refusal(session: EngineSession, packet: bytes) -> Reason:
     return caught.value.reason
 
 
+def test_a_refused_packet_has_a_detail_for_people() -> None:
+    for packet, detail in ((b"", "empty packet"), (b"7", "unknown packet type")):
+        with pytest.raises(PeerError) as refused:
+            open_session().receive(packet)
+        assert refused.value.detail == detail
+
+
 @pytest.mark.parametrize(
     ("packet", "event"),
     [

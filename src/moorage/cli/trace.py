@@ -110,12 +110,12 @@ def _state(data: dict[str, Any]) -> str:
     parts += [plain(data[name]) for name in ("namespace", "room", "transport") if data.get(name)]
     if data.get("reason"):
         parts.append(f"{data['reason']} ({data['number']})")
-    if data.get("detail"):
-        parts.append(plain(data["detail"]))
     if data.get("who"):
         parts.append(f"by the {data['who']}")
     if data.get("age") is not None:
         parts.append(f"after {data['age']:.1f} s")
+    if data.get("detail"):
+        parts[-1] += f": {plain(data['detail'])}"
     if data.get("claimed"):
         parts.append("(the token is not valid, or was not checked: anybody can have written the user's name)")
     return _with_head(data, "--", parts)

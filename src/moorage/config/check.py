@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from moorage.config.model import DEFAULT_PATTERN, Config
 from moorage.control.admin.settings import LEAST_KEY
@@ -113,9 +114,9 @@ def _about_access(config: Config) -> Iterator[str]:
     if not open_hubs or not is_public(config):
         return
     server = config.server
-    where = f"server.public_endpoint: {server.public_endpoint}"
-    if not server.public_endpoint:
-        where = f"server.host: {server.host}"
+    where = f"server.host: {server.host}"
+    if _is_public_endpoint(server.public_endpoint):
+        where = f"server.public_endpoint: {server.public_endpoint}"
     yield (
         f"{where} can be reached from other machines, and clients need no access token for {open_hubs} "
         "(hubs.default.anonymous: false asks for one everywhere, hubs.NAME.anonymous: false in one hub)"
@@ -147,7 +148,12 @@ def _about_cookies(config: Config, *, serving: bool) -> Iterator[str]:
 
 def is_public(config: Config) -> bool:
     """True if the service can be reached from other machines, directly or through a proxy."""
-    return bool(config.server.public_endpoint) or not is_loopback(config.server.host)
+    server = config.server
+    return _is_public_endpoint(server.public_endpoint) or not is_loopback(server.host)
+
+
+def _is_public_endpoint(url: str) -> bool:
+    return bool(url) and not is_loopback(urlsplit(url).hostname or "")
 
 
 def is_loopback(host: str) -> bool:

@@ -92,7 +92,7 @@ class EngineSession:
             return CLOSED
         if kind in _IGNORED:
             return None
-        raise PeerError(BAD_PACKET, "type" if packet else "empty")
+        raise PeerError(BAD_PACKET, "unknown packet type" if packet else "empty packet")
 
     def receive_binary(self, data: bytes) -> Event:
         """Handle one binary WebSocket message. Raises `PeerError`."""

@@ -39,7 +39,7 @@ R = Reason
 CLIENT_CLOSED = R(1000, "client-closed", "the client closed the connection", True, 200, 1000)
 TRANSPORT_LOST = R(1001, "transport-lost", "the client's connection broke", True, 200, 1006)
 APP_CLOSED = R(1002, "app-closed", "the app server closed the connection", True, 200, 1000)
-API_CLOSED = R(1003, "api-closed", "closed through the data-plane API", True, 200, 1000)
+API_CLOSED = R(1003, "api-closed", "an operator or a REST caller closed the connection", True, 200, 1000)
 
 # 1100: the service ends it, come back
 DRAINING = R(1100, "draining", "the service is shutting down", True, 503, 1001)

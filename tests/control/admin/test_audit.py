@@ -33,7 +33,14 @@ def test_an_action_is_listed_and_logged() -> None:
         "done",
         "operate",
     )
-    assert (line["target_hub"], line["target_rooms"], line["target_role"]) == ("app", "['a']", "x")
+    assert (line["target_hub"], line["target_rooms"], line["target_role"]) == ("app", '["a"]', "x")
+
+
+def test_true_is_no_text_in_the_log() -> None:
+    stream = io.StringIO()
+    logs.setup(level="info", format="json", stream=stream)
+    Audit("here", lambda: 0.0).note(CALLER, "trace", {"user": "ada", "payload": True}, "done")
+    assert json.loads(stream.getvalue())["target_payload"] is True
 
 
 def test_the_newest_first_and_the_oldest_forgotten() -> None:

@@ -118,6 +118,13 @@ async def client(service: MoorageProcess, request: pytest.FixtureRequest) -> Asy
         yield made
 
 
+def test_its_app_server_is_as_old_as_the_service(service: MoorageProcess) -> None:
+    admin = Admin(service.url, READ_KEY)
+    (row,) = [row for row in admin.get("/apps")["apps"] if row["id"] == "admin-ui"]
+    (node,) = admin.get("/nodes")["nodes"]
+    assert row["age"] <= node["uptime"] + 0.1
+
+
 async def test_orders(service: MoorageProcess, client: WebSocket) -> None:
     hub = "test_orders"
     async with Ui(service, hub, username="x", password=OPERATE_KEY) as ui:

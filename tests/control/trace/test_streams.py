@@ -91,8 +91,11 @@ async def test_payloads() -> None:
     assert response.headers["content-type"].startswith("text/event-stream")
     with pytest.raises(PeerError, match="admin-role"):
         await place.open(Role.READ, user="ada", payload=True)
+    assert place.notes[1][1:] == ("trace", target, "admin-role")
+    off = Place(payloads=False)
     with pytest.raises(PeerError, match="admin-payloads-off"):
-        await Place(payloads=False).open(user="ada", payload=True)
+        await off.open(user="ada", payload=True)
+    assert [outcome for *_, outcome in off.notes] == ["admin-payloads-off"]
 
 
 async def test_too_many() -> None:

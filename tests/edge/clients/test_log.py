@@ -19,6 +19,7 @@ from typing import NamedTuple, cast
 
 import pytest
 
+from moorage import auth
 from tests.support.app_link import AppServer
 from tests.support.programs import free_port
 from tests.support.rawhttp import Polling, clients, fetch
@@ -103,6 +104,9 @@ async def test_moorage_dev_writes_a_line_for_each_client(hub: str) -> None:
             await Polling(service.url, clients(hub)).open()
         await fetch(service.url, clients("empty") + "?EIO=4&transport=polling")
         await WebSocket.refused(service.url, clients(hub) + "?EIO=3&transport=websocket")
+        audience = service.url + clients("empty")
+        token = auth.sign(auth.AccessKeys(service.key), audience, time.time(), 300.0, user="ada")
+        await fetch(service.url, f"{clients('empty')}?EIO=4&transport=polling&access_token={token}")
         await fetch(service.url, "/socket.oi/?EIO=4&transport=polling")
         service.wait_line(lambda line: "path=/socket.oi/" in line)
         lines = [line.split(maxsplit=3) for line in service.lines if " client " in line]
@@ -112,12 +116,15 @@ async def test_moorage_dev_writes_a_line_for_each_client(hub: str) -> None:
             "refused",
             "refused",
             "refused",
+            "refused",
         ]
         assert {words[1] for words in lines} == {"info"}
         told = [words[3] for words in lines]
         assert f"hub={hub} transport=websocket" in told[0] and "transport=polling" in told[1]
-        assert "no-app-server" in told[2] and "socket.io-client 3 or newer" in told[3]
-        assert "unknown-path" in told[4]
+        assert "no-app-server" in told[2] and "hub=empty" in told[2]
+        assert "socket.io-client 3 or newer" in told[3]
+        assert "no-app-server" in told[4] and "user=ada" in told[4]
+        assert "unknown-path" in told[5]
 
 
 def test_a_reset_while_answers_wait_writes_nothing() -> None:

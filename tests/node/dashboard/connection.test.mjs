@@ -110,7 +110,7 @@ describe("a connection", () => {
     await over;
     await page.getByText("This connection is closed").waitFor();
     await shows(page.locator("tbody"), "api-closed");
-    await page.getByTitle("1003: closed through the data-plane API").waitFor();
+    await page.getByTitle("1003: an operator or a REST caller closed the connection").waitFor();
     await poll(() => button(page, "Emit").isDisabled(), "the actions are off");
     await page.reload();
     await page.getByText("This connection is closed").waitFor();

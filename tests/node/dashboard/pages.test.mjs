@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import { Browser, KEYS, PHONE, refresh, shows, sideways, visit } from "../lib/browser.mjs";
+import { Browser, KEYS, OPERATE_KEY, PHONE, cut, refresh, shows, sideways, visit } from "../lib/browser.mjs";
 import { Service } from "../lib/service.mjs";
 import { poll } from "../lib/waiting.mjs";
-import { world } from "../lib/world.mjs";
+import { refused, world } from "../lib/world.mjs";
 
 const PAGES = {
   overview: "Overview",
@@ -159,6 +159,7 @@ describe("every page", () => {
       await page.getByRole("heading", { name: title, level: 1 }).waitFor();
       await page.locator(".state.ok").waitFor();
       assert.ok((await sideways(page)) <= 0, `${name} is as wide as the phone`);
+      assert.deepEqual(await cut(page), [], `no table of ${name} is cut`);
     }
     await visit(page, `#/connections?hub=${w.hub}`);
     await page.locator("tbody a.primary").click();
@@ -168,6 +169,33 @@ describe("every page", () => {
     await page.locator("tbody a.primary").click();
     await page.locator(".u-over").first().waitFor();
     assert.ok((await sideways(page)) <= 0, "and a node");
+  });
+
+  it("shows on a phone below a row what has no column there", async (t) => {
+    const w = world(t, service);
+    await app(w, "lobby");
+    const access_token = service.token(w.hub, { sub: "ada" });
+    const client = await w.client({ query: { access_token } });
+    const page = await browser.signedIn(t, service, `#/trace?user=ada&hub=${w.hub}`, PHONE);
+    await shows(page.locator(".trace .note"), "1 connection");
+    client.emit("hello");
+    await shows(page.locator(".trace td:visible"), "hello");
+    await page.locator(".trace td a:visible", { hasText: "ada" }).first().waitFor();
+
+    const closing = { hub: w.hub, user: "ada", reason: "account closed" };
+    const authorization = `Bearer ${OPERATE_KEY}`;
+    await page.request.post(`${service.url}/api/v1/disconnect`, { headers: { authorization }, data: closing });
+    await refused(w.socket({ hub: `${w.hub}_without_app` }));
+    await visit(page, "#/disconnects");
+    await page.getByText("api: account closed").waitFor();
+    await page.getByText("refused: no app server is connected for this hub").first().waitFor();
+    assert.deepEqual(await cut(page), []);
+    await visit(page, "#/audit");
+    await page.getByText(`hub ${w.hub}, namespace /, user ada, reason account closed`).first().waitFor();
+    await page.getByText("operate key, 127.0.0.1").first().waitFor();
+    assert.deepEqual(await cut(page), []);
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.getByText("operate key, 127.0.0.1").first().waitFor({ state: "hidden" });
   });
 
   it("names its parts for screen readers", async (t) => {

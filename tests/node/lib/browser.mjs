@@ -90,6 +90,15 @@ export function sideways(page) {
   return page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 }
 
+/** The tables that are wider than their place, so that columns are out of sight. */
+export function cut(page) {
+  return page.evaluate(() =>
+    [...document.querySelectorAll(".scroller")]
+      .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)
+      .map(({ ariaLabel }) => ariaLabel),
+  );
+}
+
 /** Lets the page refresh now, as when its tab is shown again, and waits for the answer of `path`. */
 export async function refresh(page, path) {
   const answered = page.waitForResponse((response) => new URL(response.url()).pathname === `/api/v1/${path}`);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict, deque
 from collections.abc import Callable
 from heapq import merge
@@ -88,6 +89,6 @@ def _is_again(kept: _Kept, row: ActionRow) -> bool:
 def _shown(target: dict[str, Any]) -> dict[str, Any]:
     # In the log a name of ours must not be taken by an argument, and long lists say nothing.
     return {
-        f"target_{name}": value if isinstance(value, str) else str(value)[:256]
+        f"target_{name}": value if isinstance(value, str | bool) else json.dumps(value)[:256]
         for name, value in target.items()
     }

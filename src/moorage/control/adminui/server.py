@@ -61,6 +61,7 @@ class AdminUi:
         """Accept clients from now on."""
         server = AppServer("admin-ui", self, "admin-ui", Capabilities())
         server.home = False
+        server.since = self._node.clock()
         self._node.ensure_hub(HUB).servers.add(server)
         server.up = True
 

@@ -73,21 +73,27 @@ class Streams:
     async def _open(self, call: Call) -> StreamingResponse:
         """Begin a stream. Raises `PeerError`."""
         query: TraceQuery = call.query
-        scope = query.scope
-        if query.payload and call.caller.role < Role.OPERATE:
-            raise PeerError(ADMIN_ROLE, "payloads need the role operate")
-        if query.payload and not self._payloads:
-            raise PeerError(ADMIN_PAYLOADS_OFF)
-        if self._over is not None:
-            raise PeerError(self._over)
-        if len(self._streams) >= MAX_STREAMS:
-            raise PeerError(ADMIN_TOO_MANY_TRACES, f"at most {MAX_STREAMS}")
+        refusal = self._refusal(call.caller, payload=query.payload)
         if query.payload:
-            self._note(call.caller, call.operation, query.shown, "done")
+            outcome = "done" if refusal is None else refusal.reason.name
+            self._note(call.caller, call.operation, query.shown, outcome)
+        if refusal is not None:
+            raise refusal
         stream = Stream(self._clock, call.caller.expires)
-        watch_id = self._traces.open(scope, stream.take)
+        watch_id = self._traces.open(query.scope, stream.take)
         self._streams[watch_id] = stream
         return _Response(stream, lambda: self._close(watch_id))
+
+    def _refusal(self, caller: Caller, *, payload: bool) -> PeerError | None:
+        if payload and caller.role < Role.OPERATE:
+            return PeerError(ADMIN_ROLE, "payloads need the role operate")
+        if payload and not self._payloads:
+            return PeerError(ADMIN_PAYLOADS_OFF)
+        if self._over is not None:
+            return PeerError(self._over)
+        if len(self._streams) >= MAX_STREAMS:
+            return PeerError(ADMIN_TOO_MANY_TRACES, f"at most {MAX_STREAMS}")
+        return None
 
     def _close(self, watch_id: str) -> None:
         if self._streams.pop(watch_id, None) is not None:

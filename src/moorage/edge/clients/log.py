@@ -4,7 +4,8 @@ the number of log lines is limited. The counters in `/metrics` count everything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from moorage import logs
@@ -19,6 +20,8 @@ from moorage.wire.reasons import PING_TIMEOUT, SLOW_CLIENT, Reason
 
 BURST_SECONDS: Final = 10.0
 """After a quiet time, the lines that are allowed for this time may be written at once."""
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 log: Final = logs.get("client")
 
@@ -59,19 +62,22 @@ class ClientLog:
 
     def refused(self, hub: str, handshake: Handshake, error: PeerError) -> None:
         """`Observer.refused`."""
-        self._refused("client", error, lambda: handshake.origin().url.partition("?")[0])
+        known = {"hub": hub, "user": handshake.user_id} if handshake.user_id else {"hub": hub}
+        self._refused("client", error, lambda: handshake.origin().url.partition("?")[0], known)
 
     def request_refused(self, door: Door, error: PeerError, path: str) -> None:
         """A request is refused before it gets to the hub."""
         self._refused(door, error, lambda: path)
 
-    def _refused(self, door: Door, error: PeerError, path: Callable[[], str]) -> None:
+    def _refused(
+        self, door: Door, error: PeerError, path: Callable[[], str], known: Mapping[str, str] = NOTHING
+    ) -> None:
         reason = error.reason
         self.metrics.refusals[door, reason.name] += 1
         if self._connects and self._begins.allows(self._clock()):
             more = {"detail": error.detail, "hint": hint_of(reason)}
             told = {name: text for name, text in more.items() if text}
-            log.info("refused", reason=reason.name, number=reason.number, path=path()[:128], **told)
+            log.info("refused", reason=reason.name, number=reason.number, path=path()[:128], **known, **told)
 
     def not_recovered(self, connection: Connection, namespace: str, cause: str) -> None:
         """`hub.recovery.claims.Refused`."""

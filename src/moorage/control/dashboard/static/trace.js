@@ -12,22 +12,26 @@ const MOST_ROWS = 500;
 const DRAW_MILLISECONDS = 200;
 const HIDDEN_MINUTES = 5;
 
-const COLUMNS = [
-  { label: "Time", cell: ({ time }) => clock(time, true) },
-  { label: "Way", cell: way },
-  { label: "User", hide: "phone", several: true, wrap: true, cell: who },
-  { label: "Namespace", hide: "tablet", cell: ({ namespace }) => namespace ?? "" },
-  { label: "Event", wrap: true, cell: what },
-  { label: "Size", number: true, hide: "phone", cell: ({ size }) => (size === undefined ? "" : bytes(size)) },
-  { label: "Ack", number: true, cell: acknowledged },
-  {
-    label: "App server",
-    hide: "tablet",
-    clip: true,
-    cell: ({ app_server: server }) => ({ text: server ?? "", title: server ?? null }),
-  },
-  { label: "Node", hide: "tablet", cell: ({ node }) => node ?? "" },
-];
+/** `several`: the packets are those of several clients. */
+function columns(several) {
+  const all = [
+    { label: "Time", cell: ({ time }) => clock(time, true) },
+    { label: "Way", cell: way },
+    { label: "User", hide: "phone", wrap: true, cell: who },
+    { label: "Namespace", hide: "tablet", cell: ({ namespace }) => namespace ?? "" },
+    { label: "Event", wrap: true, cell: (seen) => [...what(seen), ...below(seen, several)] },
+    { label: "Size", number: true, hide: "phone", cell: ({ size }) => (size === undefined ? "" : bytes(size)) },
+    { label: "Ack", number: true, cell: acknowledged },
+    {
+      label: "App server",
+      hide: "tablet",
+      clip: true,
+      cell: ({ app_server: server }) => ({ text: server ?? "", title: server ?? null }),
+    },
+    { label: "Node", hide: "tablet", cell: ({ node }) => node ?? "" },
+  ];
+  return several ? all : all.filter(({ cell }) => cell !== who);
+}
 
 function way({ kind, direction }) {
   if (kind !== "packet") return "";
@@ -38,12 +42,22 @@ function way({ kind, direction }) {
 
 function who({ connection, user, recipients }) {
   if (recipients !== undefined) return { text: plural(recipients, "client"), note: true };
-  return connection ? { text: user || "(no user)", href: link("connections", {}, connection) } : (user ?? "");
+  return connection ? { text: user || "(no user)", href: link("connections", {}, connection) } : { text: user ?? "" };
+}
+
+/** What stands below the event where there is no room for its column: a namespace other than `/`, and whose packet it is. */
+function below(seen, several) {
+  const { namespace } = seen;
+  const whose = several && who(seen);
+  return [
+    ...(namespace && namespace !== "/" ? [{ text: namespace, note: true, under: "tablet" }] : []),
+    ...(whose && whose.text ? [{ ...whose, under: "phone" }] : []),
+  ];
 }
 
 function what(seen) {
   if (seen.kind === "dropped")
-    return { text: `${plural(seen.count, "packet")} left out, because there were too many`, tone: "warn" };
+    return [{ text: `${plural(seen.count, "packet")} left out, because there were too many`, tone: "warn" }];
   if (seen.kind === "state") {
     const details = [seen.room, seen.transport, seen.reason, seen.detail].filter(Boolean).join(", ");
     return [
@@ -64,7 +78,7 @@ function acknowledged({ ack, ack_ms: milliseconds }) {
 export class Trace {
   constructor({ params, label, several = false }) {
     this._params = params;
-    this._columns = COLUMNS.filter((column) => several || !column.several);
+    this._columns = columns(several);
     this._source = null;
     this._waiting = [];
     this._seen = 0;

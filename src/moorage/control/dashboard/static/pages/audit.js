@@ -15,9 +15,13 @@ export function auditPage() {
     empty: nothing("No actions yet", "Every action of this page and of the admin API is listed here and in the log."),
     columns: [
       { label: "Time", cell: ({ time }) => ({ text: moment(time), title: new Date(time * 1000).toISOString() }) },
-      { label: "Action", cell: ({ action, count }) => (count > 1 ? `${action} (${count} times)` : action) },
-      { label: "Target", wrap: true, cell: ({ target }) => shown(target) },
-      { label: "Outcome", cell: ({ outcome }) => ({ text: outcome, tone: outcome === "done" ? "ok" : "warn" }) },
+      { label: "Action", wrap: true, cell: what },
+      { label: "Target", hide: "phone", wrap: true, cell: ({ target }) => shown(target) },
+      {
+        label: "Outcome",
+        wrap: true,
+        cell: ({ outcome }) => ({ text: outcome, tone: outcome === "done" ? "ok" : "warn" }),
+      },
       { label: "Key", hide: "phone", cell: ({ role }) => role },
       { label: "Address", hide: "phone", cell: ({ address }) => address },
       { label: "Node", hide: "tablet", cell: ({ node }) => node },
@@ -33,9 +37,18 @@ export function auditPage() {
   };
 }
 
-/** The arguments of an action: hub app, connection xyz. */
+/** The action. On a phone its arguments and the caller stand below it. */
+function what({ action, count, target, role, address }) {
+  return [
+    { text: count > 1 ? `${action} (${count} times)` : action },
+    { text: shown(target), under: "phone" },
+    { text: `${role} key, ${address}`, note: true, under: "phone" },
+  ];
+}
+
+/** The arguments of an action: hub app, rooms lobby and staff. */
 function shown(target) {
   return Object.entries(target)
-    .map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .map(([name, value]) => `${name} ${Array.isArray(value) ? value.join(" and ") : value}`)
     .join(", ");
 }

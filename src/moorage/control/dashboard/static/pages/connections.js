@@ -41,7 +41,7 @@ function columns(rates) {
       wrap: true,
       cell: ({ user, id }) => ({ text: user || "(no user)", href: link("connections", {}, id), primary: true }),
     },
-    { label: "Connection", hide: "phone", cell: ({ id }) => ({ text: id, mono: true }) },
+    { label: "Connection", hide: "tablet", cell: ({ id }) => ({ text: id, mono: true }) },
     { label: "Hub", hide: "phone", cell: ({ hub }) => hub },
     { label: "Namespaces", hide: "desk", wrap: true, cell: ({ namespaces }) => (namespaces ?? []).join(" ") || null },
     { label: "Address", cell: ({ address }) => address },

@@ -16,14 +16,27 @@ export function disconnectColumns() {
     { label: "Time", cell: ({ time }) => ({ text: moment(time), title: new Date(time * 1000).toISOString() }) },
     { label: "User", wrap: true, cell: who },
     { label: "Hub", hide: "phone", cell: ({ hub }) => hub },
-    { label: "Reason", cell: ({ reason, number, meaning }) => ({ text: reason, title: `${number}: ${meaning}` }) },
+    { label: "Reason", wrap: true, cell: why },
     { label: "Ended by", hide: "tablet", cell: (row) => (row.opened ? row.who : { text: "refused", note: true }) },
-    { label: "Detail", hide: "tablet", wrap: true, cell: ({ detail, meaning }) => detail || meaning },
+    { label: "Detail", hide: "tablet", wrap: true, cell: detail },
     { label: "Connected for", number: true, hide: "phone", cell: ({ opened, age }) => (opened ? duration(age) : null) },
     { label: "Queued", number: true, hide: "tablet", cell: (row) => (row.opened ? bytes(row.queued_bytes) : null) },
     { label: "Address", hide: "tablet", cell: ({ address }) => address },
     { label: "Node", hide: "tablet", cell: ({ node }) => node },
   ];
+}
+
+/** The reason. Where there is no room for the columns behind it, who ended the connection and the detail stand below. */
+function why(row) {
+  const { reason, number, meaning, opened, who: by } = row;
+  return [
+    { text: reason, title: `${number}: ${meaning}` },
+    { text: `${opened ? by : "refused"}: ${detail(row)}`, note: true, under: "tablet" },
+  ];
+}
+
+function detail({ detail: more, meaning }) {
+  return more || meaning;
 }
 
 /** A client that was refused never had a connection. */

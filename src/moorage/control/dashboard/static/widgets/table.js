@@ -8,9 +8,11 @@ import { h, setAttribute, setShown } from "./dom.js";
  *
  *   { label, cell(row), number, hide, sort(row), wrap, clip }
  *
- * where `cell` returns text, a number, or `{ text, href, title, tone, mono, share, note }` (or a list of them); `hide` is
- * the width below which the column is left out ("phone", "tablet" or "desk"), `sort` makes it sortable, `wrap` breaks
- * long texts, and `clip` cuts them. `key(row)` identifies a row, `empty` is shown instead of a table without rows. Returns `{ element, update(rows) }`.
+ * where `cell` returns text, a number, or `{ text, href, title, tone, mono, share, note, under }` (or a list of them);
+ * `hide` is the width below which the column is left out ("phone", "tablet" or "desk"), and `under` that below which a
+ * text is shown, on a line of its own, in the place of a column that is left out. `sort` makes a column sortable, `wrap`
+ * breaks long texts, and `clip` cuts them. `key(row)` identifies a row, `empty` is shown instead of a table without rows.
+ * Returns `{ element, update(rows) }`.
  */
 export function table({ caption, columns, key, empty, sorted = null }) {
   const body = h("tbody");
@@ -127,10 +129,12 @@ export function fill(cell, content) {
 function piece(content) {
   if (content === null || content === undefined) return document.createTextNode("–");
   if (typeof content !== "object") return document.createTextNode(String(content));
-  const { text, href, title, tone, mono, share, note, primary } = content;
+  const { text, href, title, tone, mono, share, note, under, primary } = content;
   if (share !== undefined) return bar(share, text);
   const names =
-    [tone && `badge ${tone}`, mono && "mono", note && "note", primary && "primary"].filter(Boolean).join(" ") || null;
+    [tone && `badge ${tone}`, mono && "mono", note && "note", under && `under-${under}`, primary && "primary"]
+      .filter(Boolean)
+      .join(" ") || null;
   return href === undefined ? h("span", { class: names, title }, text) : h("a", { class: names, href, title }, text);
 }
 
