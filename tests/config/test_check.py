@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from moorage.cluster.recovery.settings import StoreSettings
 from moorage.cluster.settings import ClusterSettings
-from moorage.config.check import HOW_TO_GET_A_KEY, is_loopback, problems, warnings
+from moorage.config.check import HOW_TO_GET_A_KEY, problems, warnings
 from moorage.config.model import Config, KeySettings, ShutdownSettings
 from moorage.control.admin.settings import AdminSettings
-from moorage.edge.settings import CorsSettings, EdgeLimits, ServerSettings
+from moorage.edge.settings import CompressionSettings, CorsSettings, EdgeLimits, ServerSettings
 from moorage.hub.settings import HubSettings
 
 KEY = "k" * 32
@@ -110,22 +112,15 @@ def test_no_such_warning_on_loopback_or_with_tokens() -> None:
     assert list(warnings(Config(server=EVERYWHERE, hubs={"default": HubSettings(anonymous=False)}))) == []
 
 
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("[::1]", True),
-        ("localhost", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("10.0.0.1", False),
-        ("example.org", False),
-    ],
-)
-def test_loopback(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback
+def test_compression_that_compresses_nothing() -> None:
+    def told(**settings: Any) -> list[str]:
+        compression = CompressionSettings(**settings)
+        return list(warnings(Config(server=ServerSettings(compression=compression))))
+
+    assert told(enabled=True, threshold=2048, max_size=2048) == []
+    assert told(enabled=False, threshold=2049, max_size=2048) == []
+    (warning,) = told(enabled=True, threshold=2049, max_size=2048)
+    assert warning.startswith("server.compression.threshold: ")
 
 
 def test_settings_that_clash() -> None:

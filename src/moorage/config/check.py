@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import urlsplit
 
 from moorage.config.model import DEFAULT_PATTERN, Config
+from moorage.config.reach import about_addresses, is_public, is_public_endpoint
 from moorage.control.admin.settings import LEAST_KEY
 from moorage.edge.tcp import tls
 
@@ -95,8 +94,12 @@ def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
         yield "keys.secondary: the same as keys.primary, so a rotation has nothing to rotate to"
     yield from _about_access(config)
     yield from _about_cookies(config, serving=serving)
+    yield from about_addresses(config)
     if serving:
         yield from tls.warnings(config.server.tls)
+    compression = config.server.compression
+    if compression.enabled and compression.threshold > compression.max_size:
+        yield "server.compression.threshold: above max_size, so nothing is compressed"
     limits = config.limits
     if limits.outbox_hard_bytes < limits.outbox_bytes:
         yield "limits.outbox_hard_bytes: below limits.outbox_bytes, so no client is given limits.slow_after"
@@ -115,7 +118,7 @@ def _about_access(config: Config) -> Iterator[str]:
         return
     server = config.server
     where = f"server.host: {server.host}"
-    if _is_public_endpoint(server.public_endpoint):
+    if is_public_endpoint(server.public_endpoint):
         where = f"server.public_endpoint: {server.public_endpoint}"
     yield (
         f"{where} can be reached from other machines, and clients need no access token for {open_hubs} "
@@ -144,26 +147,6 @@ def _about_cookies(config: Config, *, serving: bool) -> Iterator[str]:
             "cors.allow_origins: no origin is listed, so pages of other origins connect without their "
             "cookies; if your app needs cookies, list the origins of its pages (such as https://app.example.org)"
         )
-
-
-def is_public(config: Config) -> bool:
-    """True if the service can be reached from other machines, directly or through a proxy."""
-    server = config.server
-    return _is_public_endpoint(server.public_endpoint) or not is_loopback(server.host)
-
-
-def _is_public_endpoint(url: str) -> bool:
-    return bool(url) and not is_loopback(urlsplit(url).hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """True if only this machine can reach a listener on `host`. False for every name except localhost."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _anonymous_hubs(config: Config) -> Iterable[str]:

@@ -34,9 +34,19 @@ def test_deny_wins(
 ) -> None:
     found = AccessList(allow, deny)
     assert found
-    assert [address for address in allowed if not found.allows(address)] == []
-    assert [address for address in refused if found.allows(address)] == []
+    assert [address for address in allowed if found.refused_by(address)] == []
+    assert [address for address in refused if not found.refused_by(address)] == []
     assert not AccessList((), ())
+
+
+def test_the_list_that_refuses_is_named() -> None:
+    found = AccessList(("10.0.0.0/8",), ("10.1.0.0/16",))
+    assert [found.refused_by(address) for address in ("10.2.0.1", "10.1.0.1", "11.0.0.1", "x")] == [
+        "",
+        "server.deny",
+        "server.allow",
+        "server.allow",
+    ]
 
 
 def test_an_ipv6_customer_counts_as_one() -> None:

@@ -21,7 +21,7 @@ def test_a_hub_has_only_so_many_clients() -> None:
     first, _ = world.client(), world.client()
     with pytest.raises(RefusedError) as refused:
         world.open(RecordingOpening())
-    assert refused.value.reason is HUB_FULL
+    assert (refused.value.reason, refused.value.detail) == (HUB_FULL, "hubs.NAME.max_connections: 2")
     world.node.disconnect(first, CLIENT_CLOSED, who="client")
     assert world.client()
 
@@ -56,7 +56,7 @@ def test_a_user_has_only_so_many_clients() -> None:
     for connection in asked:
         world.node.accept(connection, TERMS)
     assert [len(opening.accepts) for opening in openings] == [1, 0]
-    assert openings[1].refusals == [(USER_FULL, "at most 1")]
+    assert openings[1].refusals == [(USER_FULL, "hubs.NAME.max_connections_per_user: 1")]
     assert link.ended[-1] == (asked[1].id, USER_FULL)
     assert world.node.connections == 4
 
@@ -73,7 +73,7 @@ def test_a_hub_has_only_so_many_rooms() -> None:
     world.join(first, *(f"room {number}" for number in range(free)))
     with pytest.raises(PeerError) as refused:
         world.join(first, "one more")
-    assert refused.value.reason is TOO_MANY_ROOMS
+    assert (refused.value.reason, refused.value.detail) == (TOO_MANY_ROOMS, "hubs.NAME.max_rooms: 5")
     assert len(rooms) == 5
     # Rooms that exist have a place for everybody, and the last one who leaves makes place for another room.
     world.join(second, "a")

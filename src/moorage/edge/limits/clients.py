@@ -62,8 +62,8 @@ class ClientLimits:
         if not rate and self._list is None:
             return
         found = address()
-        if self._list is not None and not self._list.allows(found):
-            raise PeerError(reasons.ADDRESS_REFUSED, found[:64])
+        if self._list is not None and (setting := self._list.refused_by(found)):
+            raise PeerError(reasons.ADDRESS_REFUSED, f"{setting}: {found[:64]}")
         self._check("connects_per_address", rate, hub, counted_address(found))
 
     def check_user(self, hub: str, settings: HubSettings, user: str | None) -> None:

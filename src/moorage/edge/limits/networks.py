@@ -43,12 +43,13 @@ class AccessList:
     def __bool__(self) -> bool:
         return bool(self._allow) or bool(self._deny)
 
-    def allows(self, address: str) -> bool:
-        """True if a client at this address may connect. A text that is no address is in no list."""
+    def refused_by(self, address: str) -> str:
+        """The setting that refuses clients at this address; empty if they may connect. A text that is no
+        address is in no list."""
         found = plain_address(address)
-        if found is None:
-            return not self._allow
-        return found not in self._deny and (not self._allow or found in self._allow)
+        if found is not None and found in self._deny:
+            return "server.deny"
+        return "server.allow" if self._allow and (found is None or found not in self._allow) else ""
 
 
 def counted_address(address: str) -> str:

@@ -171,7 +171,9 @@ class Clients(Hubs):
         if self.draining:
             raise PeerError(reasons.DRAINING)
         if self.connections >= self.limits.max_connections:
-            raise PeerError(reasons.TOO_MANY_CONNECTIONS)
+            raise PeerError(
+                reasons.TOO_MANY_CONNECTIONS, f"limits.max_connections: {self.limits.max_connections}"
+            )
         if len(handshake.groups) > self.limits.max_groups:
             raise PeerError(reasons.TOO_MANY_GROUPS, f"at most {self.limits.max_groups}")
         hub = self.hub(hub_name)

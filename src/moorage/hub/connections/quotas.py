@@ -16,7 +16,7 @@ def check_quotas(hub: Hub, user: str | None) -> None:
     settings = hub.settings
     most = settings.max_connections
     if most and sum([len(server.clients) for server in hub.servers.serving()]) >= most:
-        raise PeerError(HUB_FULL, f"at most {most}")
+        raise PeerError(HUB_FULL, f"hubs.NAME.max_connections: {most}")
     if settings.max_connections_per_user:
         _check_user(hub, settings.max_connections_per_user, user)
 
@@ -27,7 +27,7 @@ def check_rooms(rooms: Rooms[Connection], most: int, new: Iterable[str]) -> None
     missing = sum([not rooms.members(group) for group in new])
     # Namespaces and sockets' own rooms may exceed the limit: that is no reason to refuse an existing room.
     if missing and len(rooms) + missing > most:
-        raise PeerError(TOO_MANY_ROOMS, f"at most {most}")
+        raise PeerError(TOO_MANY_ROOMS, f"hubs.NAME.max_rooms: {most}")
 
 
 def unwelcome(hub: Hub, user: str | None, *, draining: bool) -> PeerError | None:
@@ -44,4 +44,4 @@ def unwelcome(hub: Hub, user: str | None, *, draining: bool) -> PeerError | None
 
 def _check_user(hub: Hub, most: int, user: str | None) -> None:
     if user is not None and len(hub.directory.of_user(user)) >= most:
-        raise PeerError(USER_FULL, f"at most {most}")
+        raise PeerError(USER_FULL, f"hubs.NAME.max_connections_per_user: {most}")
