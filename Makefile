@@ -38,7 +38,7 @@ run: .venv/.ready examples/page/node_modules/.ready
 dist: .venv/.ready sdk-node/dist/.ready
 	@rm -rf dist && mkdir dist
 	@$(PY) -m pip --disable-pip-version-check --no-input wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
-	@cd sdk-node && npm pack --silent --ignore-scripts --pack-destination ../dist >/dev/null
+	@node sdk-node/scripts/pack.mjs dist >/dev/null
 	@ls dist/*
 
 test: setup

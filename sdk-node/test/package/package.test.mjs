@@ -21,11 +21,12 @@ const manifest = createRequire(import.meta.url)("../../package.json");
 let folder;
 let files;
 let service;
+let warnings;
 
 before(async () => {
   service = await Service.start();
   folder = await mkdtemp(join(tmpdir(), "moorage-package-"));
-  const packed = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: SDK });
+  const packed = await run("node", [join(SDK, "scripts", "pack.mjs"), folder]);
   const [{ filename, files: list }] = JSON.parse(packed.stdout);
   files = list.map(({ path }) => path);
   const { devDependencies: dev } = manifest;
@@ -36,7 +37,8 @@ before(async () => {
     "@types/node": dev["@types/node"],
   };
   await writeFile(join(folder, "package.json"), JSON.stringify({ private: true, dependencies }));
-  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", "--no-package-lock"], { cwd: folder });
+  const install = ["install", "--prefer-offline", "--no-audit", "--no-fund", "--no-package-lock"];
+  ({ stderr: warnings } = await run("npm", install, { cwd: folder }));
 });
 
 after(async () => {
@@ -48,6 +50,14 @@ test("contains the needed files, and no tests", () => {
   for (const wanted of ["README.md", "LICENSE", "dist/esm/index.js", "dist/esm/index.d.ts", "dist/cjs/index.js", "dist/cjs/package.json"])
     assert.equal(files.includes(wanted), true, wanted);
   assert.deepEqual(files.filter((path) => /test|node_modules|tsconfig|[.]ready/.test(path)), []);
+});
+
+// npm 11.16 and newer warn of packages with install scripts.
+test("npm has nothing to say about it", () => assert.doesNotMatch(warnings, /moorage/));
+
+test("its package.json is this one, without the scripts that need a checkout", async () => {
+  const { scripts, ...rest } = manifest;
+  assert.deepEqual(JSON.parse(await readFile(join(folder, "node_modules", "moorage", "package.json"), "utf8")), rest);
 });
 
 test("sends its version to the service", () => assert.equal(VERSION, manifest.version));
