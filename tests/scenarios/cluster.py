@@ -112,13 +112,15 @@ class Cluster:
         self.nodes[name] = node
         return node
 
-    def drain(self, name: str) -> float:
-        """Drain a node with the command. Returns how many seconds that took."""
-        begun = time.monotonic()
-        command = [sys.executable, "-m", "moorage", "drain", str(self.nodes[name].pid)]
+    def drain(self, name: str, *, seen: bool = False) -> None:
+        """Drain a node with the command, and wait for its end; `seen`: until then it is not ready, for which
+        it needs some seconds (`shutdown.lb_wait`)."""
+        node = self.nodes[name]
+        command = [sys.executable, "-m", "moorage", "drain", str(node.pid), "--no-wait"]
         subprocess.run(command, check=True, timeout=PATIENCE, cwd=ROOT, env=ENVIRONMENT)
-        assert self.nodes[name].wait_exit() == 0
-        return time.monotonic() - begun
+        if seen:
+            until(lambda: ready(node) == "draining", "it is not ready")
+        assert node.wait_exit() == 0
 
     def again(self, name: str) -> None:
         """Start a node that has ended, with the same settings and address, and wait until it is ready."""

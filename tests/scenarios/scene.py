@@ -149,10 +149,11 @@ class Scene(Cluster):
         """Wait until all clients are connected. Returns how long it took."""
         return until(lambda: all(state["connected"] for state in self.states()), "all clients are connected")
 
-    def flow(self, *names: str, rounds: int = 5) -> None:
-        """Let every client, or those that began at these nodes, get acks and news of every app server."""
+    def flow(self, *names: str, rounds: int = 5, news: bool = True) -> None:
+        """Let every client, or those that began at these nodes, get acks and news of every app server; with
+        `news=False` acks alone."""
         heads = tuple(f"{name}." for name in names)
-        labels = [app.label for app in self.apps if app.is_alive]
+        labels = [app.label for app in self.apps if news and app.is_alive]
         before = {state["name"]: state for state in self.states()}
 
         def flowed() -> bool:

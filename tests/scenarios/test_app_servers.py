@@ -114,6 +114,8 @@ def test_an_app_server_reaches_only_some_nodes(sdk: str) -> None:
         scene.known(1)
         scene.connect(24)
         scene.flow(rounds=20)
+        forwarded = 'moorage_cluster_forwarded_total{direction="to_app_server"}'
+        assert scene.nodes["far"].metric(forwarded) > 0
         ledger = scene.finish()
         ledger.undisturbed()
         table.check(

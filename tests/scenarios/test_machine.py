@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,15 +37,19 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(("umount", "-l", str(tmp_path)), check=True)
 
 
-def fill(disk: Path) -> Path:
-    """A file that takes all the space that is left."""
+def fill(disk: Path, log: Path) -> Path:
+    """A file that takes all the space that is left. The log has no space left in its last block either."""
     path = disk / "full"
-    with path.open("wb", buffering=0) as file:
-        try:
+    for each, size in ((path, 1024), (log, 1)):
+        with suppress(OSError), each.open("ab", buffering=0) as file:
             while True:
-                file.write(bytes(1024))
-        except OSError:
-            return path
+                file.write(b"\n" * size)
+    return path
+
+
+def connects(log: Path) -> int:
+    """The number of clients whose connect is in a log."""
+    return log.read_text().count('"event": "connect"')
 
 
 @sdks(among=("python", "azure"))
@@ -52,20 +57,21 @@ def test_the_disk_of_a_node_is_full(sdk: str, disk: Path) -> None:
     log = disk / "log"
     with Scene() as scene:
         scene.launch("one").__enter__()
-        node = scene.launch("two", inside=("sh", "-c", f'exec "$@" >{log} 2>&1', "sh"))
+        node = scene.launch("two", "log.connects=true", inside=("sh", "-c", f'exec "$@" >>{log} 2>&1', "sh"))
         until(lambda: log.exists() and '"ready"' in log.read_text(), "it is ready")
         scene.together()
         scene.app(sdk, "one")
         scene.known(1)
         scene.connect(8)
-        full = fill(disk)
+        until(lambda: connects(log) == 4, "their lines")
+        full = fill(disk, log)
         scene.connect(16)
         scene.flow()
         assert ready(node) == "ready"
         full.unlink()
-        size = log.stat().st_size
+        scene.connect(4)
+        until(lambda: connects(log) == 6, "it logs again, but not what is missing")
         ledger = scene.finish()
-        until(lambda: log.stat().st_size > size, "it logs again")
         ledger.undisturbed()
         table.check(
             "The disk with the log of a node is full",

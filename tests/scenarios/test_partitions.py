@@ -70,8 +70,12 @@ def test_a_node_starts_inside_a_partition(sdk: str, network: Network) -> None:
     with Scene(nats_cluster((network.gate, ()), (address, inside))) as scene:
         scene.started(sdk, nodes=["one"], clients=8)
         network.cut("two")
-        scene.launch("two", host=address, inside=inside).__enter__()
+        node = scene.launch("two", host=address, inside=inside)
+        node.__enter__()
+        node.wait_record(event="ready")
         scene.app(sdk, "two", inside=inside)
+        assert heard(scene.nodes["one"]) == 1
+        assert not any("node joined" in line for line in node.lines)
         network.mend("two")
         scene.together()
         scene.known(2)
@@ -138,6 +142,9 @@ def test_a_cluster_is_divided_in_two(sdk: str, network: Network) -> None:
         scene.flow()
         network.cut("two")
         until(lambda: heard(scene.nodes["one"]) == 1, "each node is alone")
+        if sdk == "azure":
+            # Our SDKs may serve these clients from the other half, whose app server covers this one too.
+            scene.flow("one", news=False)
         network.mend("two")
         scene.together()
         scene.known(2)
@@ -150,7 +157,9 @@ def test_a_cluster_is_divided_in_two(sdk: str, network: Network) -> None:
             table.check(
                 "A cluster is divided in two and heals; each half has a NATS server and its own app server",
                 ledger,
-                "each half goes on alone. What was emitted in one half does not reach the other later",
+                "each half goes on alone. What was emitted in one half does not reach the other later. A "
+                "polling client that is cut off from its node may give up at a request that fails",
+                some_end=True,
             )
         else:
             table.check(

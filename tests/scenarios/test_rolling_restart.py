@@ -17,14 +17,15 @@ RATE = 16
 @pytest.mark.parametrize("sdks", [("node", "python"), ("azure", "azure")], ids="-".join)
 def test_all_nodes_are_restarted(sdks: tuple[str, ...]) -> None:
     with Scene() as scene:
-        scene.start(*NODES, settings=(f"shutdown.rate={RATE}",))
+        scene.start(*NODES, settings=(f"shutdown.rate={RATE}", "shutdown.lb_wait=3s"))
         for sdk, at in zip(sdks, NODES, strict=False):
             scene.app(sdk, at)
         scene.known(len(sdks))
         scene.connect(CLIENTS)
         scene.flow()
         for name in NODES:
-            scene.drain(name)
+            scene.drain(name, seen=True)
+            scene.all_connected()
             scene.again(name)
             scene.all_connected()
             scene.flow()

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.scenarios import table
 from tests.scenarios.scene import Scene, sdks
+from tests.support.service import MoorageProcess
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
+
+
+def joined_before_ready(node: MoorageProcess) -> int:
+    """How many nodes it had heard when it became ready."""
+    node.wait_record(event="ready")
+    events = [json.loads(line)["event"] for line in node.lines if line.startswith("{")]
+    return events[: events.index("ready")].count("node joined")
 
 
 @sdks()
@@ -15,6 +25,9 @@ def test_two_nodes_start_at_the_same_moment(sdk: str) -> None:
     with Scene() as scene:
         scene.started(sdk, nodes=["one"], clients=8)
         scene.start("two", "three")
+        heard = [joined_before_ready(scene.nodes[name]) for name in ("two", "three")]
+        # The one that started a moment later, at least, was not ready before it heard both others.
+        assert (min(heard), max(heard)) in ((1, 2), (2, 2))
         scene.known(1)
         scene.connect(16, "two", "three")
         scene.flow()

@@ -12,6 +12,7 @@ from moorage.hub.recovery.causes import LOST, UNREACHED
 from moorage.wire.cluster.messages import Alive
 from moorage.wire.commands import EVERYONE, Selection, Send
 from moorage.wire.filters.compiled import Filter
+from moorage.wire.recovery.late import Late, LateEnd, Wanted
 from tests.cluster.recovery.stage import App, Several, Weather
 from tests.hub.fakes import HUB
 from tests.hub.recovery.stage import ROOT, Returning, room
@@ -225,3 +226,21 @@ def test_beside_an_older_node_no_socket_moves(version: tuple[int, int]) -> None:
         client.answer()
         client.lose()
         assert not router.recovery.leave()
+
+
+def test_a_node_without_journals_tells_an_heir_whether_anything_is_lost_with_it() -> None:
+    several = Several(2)
+    heir, other = several.nodes.routers
+    said: list[LateEnd] = []
+    heir.handlers[LateEnd] = lambda envelope: said.append(envelope.body)  # type: ignore[arg-type]
+    for number in range(2):
+        heir.tell("node-001", Wanted("node-009", 0, 0))
+        several.nodes.settle()
+        several.nodes.done(1, Send(HUB, EVERYONE, b'42["e",%d]' % number))
+    assert said == [LateEnd("node-009", complete=True), LateEnd("node-009", complete=False)]
+    # Answers for which nobody has asked.
+    for body in (Late("node-009", b""), LateEnd("node-009", complete=True)):
+        heir.tell("node-001", body)
+    several.nodes.settle()
+    assert other.streams.bad == {}
+    assert [stage.world.faults for stage in several.stages] == [[], []]

@@ -261,6 +261,8 @@ async def test_a_relayed_request_works_once_and_only_as_it_was_signed(pair: Pair
 
     target = polling.target
     genuine = head(target, target)
+    refusals = 'moorage_refusals_total{door="http",reason="unknown-path"}'
+    before = await asyncio.to_thread(pair.owner.metric, refusals)
     stranger = Hops(AccessKeys("z" * 32), "nodeTEST")
     for number, request in enumerate(
         (
@@ -277,6 +279,10 @@ async def test_a_relayed_request_works_once_and_only_as_it_was_signed(pair: Pair
         assert (reply.status, reply.json()["reason"]) == (404, "unknown-path"), number
     assert (await once(pair.owner, genuine + b"40")).body == b"ok"
     assert (await once(pair.owner, genuine + b"40")).status == 404
+    assert await asyncio.to_thread(pair.owner.metric, refusals) == before + 8
+    line = await asyncio.to_thread(pair.owner.wait_line, lambda text: "relayed request refused" in text)
+    assert '"level": "warning"' in line
+    assert sum("relayed request refused" in text for text in pair.owner.lines) < 8, "one in ten seconds"
 
 
 async def test_a_relayed_request_is_never_relayed_again(pair: Pair) -> None:

@@ -18,7 +18,7 @@ from moorage.hub.node import Node
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
 from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.commands import Command, SendToConnection
-from moorage.wire.recovery.late import Lateness
+from moorage.wire.recovery.late import LateEnd, Lateness, Wanted
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Awaited, Moving, Reached
 
@@ -86,6 +86,8 @@ class ClusterRecovery:
         self.losses = ClusterLosses(node, self, names.keys(), arriving.complete)
         self.late: LateEmits | None = None
         """Set if nodes keep journals."""
+        for kind in get_args(Lateness):
+            cluster.handlers[kind] = self._without_journals
         for kind in get_args(Loss):
             cluster.handlers[kind] = self.losses.take
         for kind in get_args(Moving):
@@ -125,6 +127,12 @@ class ClusterRecovery:
             self._cluster.handlers[kind] = self.late.take
         self._node.claims.elsewhere = self.fetches
         return lost
+
+    def _without_journals(self, envelope: Envelope) -> None:
+        """A node with journals goes on with sockets of a lost one. This node has none, and has not kept what
+        it had sent to the lost node."""
+        if isinstance(envelope.body, Wanted):
+            self.tell(envelope.origin, LateEnd(envelope.body.lost, complete=not self.has_sent))
 
     async def restart(self) -> None:
         """This node has started again, alone: it goes on with the sockets that it had before."""

@@ -37,6 +37,8 @@ from moorage.wire.ids import incarnation_of
 
 CONNECT_SECONDS: Final = 2.0
 METHODS: Final = ("GET", "POST")
+LOG_SECONDS: Final = 10.0
+"""Shortest time between two lines in the log about headers that are not genuine."""
 RELAYED: Final = "moorage.relayed"
 """Key in `extensions` of the scope of a request that another node has relayed."""
 _UNREACHABLE: Final = (OSError, TimeoutError, ValueError)
@@ -62,7 +64,8 @@ class Relay:
         """Where the nodes of this machine listen for what is relayed (`local_socket`). TLS cannot be passed:
         its keys are in this process."""
         self._tls = Trust(ca_file)
-        self._relayed = 0
+        self._relayed = self._refused = 0
+        self._logged = -LOG_SECONDS
         self._requests = 0
         self._sides: set[Side] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -230,9 +233,24 @@ class Relay:
         """The client of a request on the nodes' path; None if it does not come from a node of this cluster
         for this node. `target` is without `PREFIX`."""
         values = [value for name, value in headers if name == HEADER]
-        if len(values) != 1:
-            return None
-        return self._hops.verify(values[0], Request.of(method, target, headers))
+        found = None
+        if len(values) == 1:
+            found = self._hops.verify(values[0], Request.of(method, target, headers))
+        if values and found is None:
+            self._refuse()
+        return found
+
+    def _refuse(self) -> None:
+        """A header is not genuine. Some are logged: the nodes may have different access keys."""
+        self._refused += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            log.warning(
+                "relayed request refused: its header is forged, was used before, or is signed by a node with "
+                "other access keys",
+                refused=self._refused,
+            )
 
 
 async def _connect(owner: Side, host: str, port: int, tls: ssl.SSLContext | None) -> None:
