@@ -70,7 +70,7 @@ async def test_the_login_comes_before_the_subscriptions() -> None:
     _, wire = opened([])
     login, *rest = wire.written.decode().split("\r\n")
     assert login == 'CONNECT {"name": "n"}'
-    assert rest == ["SUB one 1", "SUB two 2", "PING", ""]
+    assert rest == ["SUB one 1", "SUB two 2", "PUB one 0", "", "PING", ""]
 
 
 async def test_a_server_that_is_being_stopped_is_left_for_another() -> None:
@@ -137,6 +137,21 @@ async def test_the_reason_of_the_server_is_told() -> None:
     connection.connection_lost(None)
     with pytest.raises(NatsError, match="Authorization Violation"):
         await connection.opened
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at the login", "later"])
+async def test_a_node_that_may_not_use_a_subject_has_no_connection(late: bool) -> None:
+    connection, wire = opened([])
+    said: list[str] = []
+    connection.ended = said.append
+    refusal = b"-ERR 'Permissions Violation for Subscription to \"two\"'\r\n"
+    for data in (b"PONG\r\n", refusal) if late else (refusal + b"PONG\r\n",):
+        connection.data_received(data)
+        await asyncio.sleep(0)
+    assert wire.aborted
+    assert connection.opened.done() is late
+    connection.connection_lost(None)
+    assert said == ['Permissions Violation for Subscription to "two"']
 
 
 async def test_garbage_ends_the_connection() -> None:

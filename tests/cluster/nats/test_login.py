@@ -96,6 +96,42 @@ async def test_user_and_password(run: Run) -> None:
         assert "other" not in str(caught.value)
 
 
+def with_rights(permissions: str) -> str:
+    """A configuration with a user of limited rights."""
+    return f"authorization {{ users: [ {{ user: ann, password: x, permissions: {{ {permissions} }} }} ] }}"
+
+
+@pytest.mark.parametrize(
+    ("permissions", "why"),
+    [
+        ('subscribe: "other.>", publish: ">"', "Permissions Violation for Subscription to"),
+        ('subscribe: ">", publish: "other.>"', "Permissions Violation for Publish to"),
+    ],
+)
+def test_a_user_without_rights_to_the_subjects_of_the_cluster(run: Run, permissions: str, why: str) -> None:
+    server = run(with_rights(permissions))
+    for loop in (asyncio, uvloop):
+        with pytest.raises(UsageError, match=rf'cluster\.nats_url: .*{why} "moorage\.'):
+            loop.run(server.try_login(user="ann:x@"))
+
+
+def test_a_user_with_rights_to_the_subjects_of_the_cluster_only(run: Run) -> None:
+    server = run(with_rights('subscribe: "moorage.moorage.>", publish: "moorage.moorage.>"'))
+    asyncio.run(server.try_login(user="ann:x@"))
+
+
+async def test_a_server_that_takes_only_tiny_messages_is_refused(run: Run) -> None:
+    with pytest.raises(UsageError, match="its max_payload is 1023, and nodes need 1024 at least"):
+        await run("max_payload: 1023").try_login()
+
+
+async def test_a_name_that_is_no_name_of_a_host() -> None:
+    for host in ("a..b", f"{64 * 'a'}.org"):
+        broker = NatsBroker(ClusterSettings(nats_url=(f"nats://{host}",)), "n0")
+        with pytest.raises(UsageError, match=rf"cluster\.nats_url: .*nats://{host}: no address: "):
+            await broker.connect()
+
+
 async def test_token(run: Run) -> None:
     server = run('authorization { token: "hidden" }')
     await server.try_login(user="hidden@")

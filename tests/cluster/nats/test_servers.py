@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -125,6 +126,31 @@ async def test_all_servers_are_killed_and_started_again(servers: list[NatsServer
     for node in nodes:
         node.streams.stop()
         await node.broker.closed()
+
+
+async def test_servers_that_cannot_be_reached_are_passed_over() -> None:
+    """A server tells of others, as its configuration says. Of these only the last is one."""
+    with NatsServer() as good:
+        told = ["[", "", ":4222", "a..b:1", "127.0.0.1:port", "127.0.0.1:99999", good.url[len("nats://") :]]
+        info = json.dumps({"max_payload": 1_000_000, "connect_urls": told})
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(f"INFO {info}\r\n".encode())
+            await reader.readuntil(b"PING\r\n")
+            writer.write(b"PONG\r\n")
+            await taken.wait()
+            writer.close()
+            listening.close()
+
+        taken = asyncio.Event()
+        listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        broker = NatsBroker(ClusterSettings(nats_url=(f"nats://127.0.0.1:{port}",)), "n0")
+        await broker.connect()
+        taken.set()
+        await until(lambda: broker.server == good.url and broker.connected)
+        broker.stop()
+        await broker.closed()
 
 
 async def test_the_start_waits_for_a_server(caplog: pytest.LogCaptureFixture) -> None:

@@ -33,6 +33,8 @@ BACK_OFF: Final = (0.1, 2.0)
 CHUNK_SECONDS: Final = 10.0
 """A message that gets no further chunk for this time, or twice as long, is given up."""
 MAX_HEADS: Final = 10_000
+MIN_PAYLOAD: Final = 1024
+"""Minimum bytes of a message that a server must take. Larger ones are cut, and each piece has a head."""
 _NODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Other characters have a meaning in subjects. A node's id may come from a forged message."""
 _system: Final = random.SystemRandom()
@@ -199,6 +201,8 @@ class NatsBroker:
                 problem = error.strerror or str(error)
             except NatsError as error:
                 problem = str(error)
+            except ValueError as error:
+                problem = f"no address: {error}"
             problems.append(f"{without_password(url)}: {problem}")
         return problems
 
@@ -232,6 +236,8 @@ class NatsBroker:
 
     async def _log_in(self, made: NatsConnection, url: SplitResult) -> None:
         info = await made.greeted
+        if made.max_payload < MIN_PAYLOAD:
+            raise NatsError(f"its max_payload is {made.max_payload}, and nodes need {MIN_PAYLOAD} at least")
         settings = self._settings
         asked = url.scheme == "tls" or settings.nats_ca or settings.nats_cert
         if not settings.nats_tls_first and (asked or info.get("tls_required")):
@@ -256,7 +262,8 @@ class NatsBroker:
         self._joiner.clear()
         if connection is not None and self._url is not None:
             scheme, (secret, at, _) = self._url.scheme, self._url.netloc.rpartition("@")
-            self._discovered = tuple(f"{scheme}://{secret}{at}{server}" for server in connection.servers)
+            servers = filter(_is_address, connection.servers)
+            self._discovered = tuple(f"{scheme}://{secret}{at}{server}" for server in servers)
         if not self._stopped:
             log.warning("connection to NATS lost", reason=reason)
             self._reconnecting = asyncio.create_task(self._reconnect())
@@ -272,6 +279,14 @@ class NatsBroker:
             if attempt % 10 == 0:
                 log.warning("no NATS server can be used", problems=problems)
             await asyncio.sleep(_pause(attempt))
+
+
+def _is_address(server: str) -> bool:
+    """True if a server is told of in a form that can be tried."""
+    try:
+        return bool(urlsplit(f"//{server}").hostname)
+    except ValueError:
+        return False
 
 
 def _pause(attempt: int) -> float:

@@ -29,6 +29,7 @@ these are large answers of other nodes, they take 0.15 s."""
 MAX_SERVERS: Final = 100
 """Number of other servers that a server may tell of."""
 _MESSAGE: Final = ord("M")
+_FORBIDDEN: Final = "Permissions Violation"
 
 
 class NatsConnection(asyncio.Protocol):
@@ -69,9 +70,11 @@ class NatsConnection(asyncio.Protocol):
         self._transport = transport
 
     def log_in(self, login: dict[str, Any], subjects: tuple[str, ...]) -> None:
-        """Log in, and subscribe."""
+        """Log in, subscribe, and find out whether this node may send."""
         subscriptions = "".join(f"SUB {each} {at}\r\n" for at, each in enumerate(subjects, 1))
-        self._out.append(f"CONNECT {json.dumps(login)}\r\n{subscriptions}".encode())
+        # Nobody gets it: the first subject is this node's own, and the server does not echo.
+        sent = f"PUB {subjects[0]} 0\r\n\r\n"
+        self._out.append(f"CONNECT {json.dumps(login)}\r\n{subscriptions}{sent}".encode())
         self.ping().add_done_callback(self._logged_in)
         self.flush()
 
@@ -209,6 +212,9 @@ class NatsConnection(asyncio.Protocol):
             self._greet(json.loads(rest))
         elif word == b"-ERR":
             self._reason = rest.decode("utf-8", "replace").strip("' ")
+            if self._reason.startswith(_FORBIDDEN):
+                # The server would leave the connection open, and this node would be alone without knowing why.
+                self.abort(self._reason)
         elif word != b"+OK":
             raise ValueError(word)
 
@@ -221,5 +227,6 @@ class NatsConnection(asyncio.Protocol):
             self.abort("the server is being stopped")
 
     def _logged_in(self, pong: asyncio.Future[None]) -> None:
-        if not pong.cancelled() and not self.opened.done():
+        # A server that refuses the subscriptions answers the ping all the same.
+        if not pong.cancelled() and not self.opened.done() and not self._transport.is_closing():
             self.opened.set_result(None)
