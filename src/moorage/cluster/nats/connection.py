@@ -213,7 +213,7 @@ class NatsConnection(asyncio.Protocol):
         elif word == b"-ERR":
             self._reason = rest.decode("utf-8", "replace").strip("' ")
             if self._reason.startswith(_FORBIDDEN):
-                # The server would leave the connection open, and this node would be alone without knowing why.
+                # The server leaves the connection open, and this node would be alone without knowing why.
                 self.abort(self._reason)
         elif word != b"+OK":
             raise ValueError(word)
