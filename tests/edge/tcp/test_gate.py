@@ -128,6 +128,8 @@ async def test_a_client_without_tls_is_counted(hasty: MoorageProcess) -> None:
         # A client that sends nothing is cut off, as on a plain port.
         assert await http.rest() == b""
     assert hasty.metric(name) == before + 3
+    # The address tells whose client, or whose app server, it was.
+    hasty.wait_line(lambda line: "tls-handshake" in line and "127.0.0.1: the client sent nothing" in line)
     assert hasty.get("/healthz")[0] == 200
 
 
@@ -318,7 +320,8 @@ async def test_a_header_is_read_up_to_its_end(behind: MoorageProcess, header: by
 
 async def test_strangers_need_no_header_and_must_not_have_one(behind: MoorageProcess) -> None:
     assert b'"ok"' in await proxied(behind, HEALTH, local="127.0.0.2")
-    assert b'"proxy-refused"' in await proxied(behind, CLIENT, HEALTH, local="127.0.0.2")
+    refusal = await proxied(behind, CLIENT, HEALTH, local="127.0.0.2")
+    assert b'"proxy-refused"' in refusal and b"trusted proxy: 127.0.0.2" in refusal
 
 
 @pytest.mark.parametrize(
@@ -334,13 +337,14 @@ async def test_strangers_need_no_header_and_must_not_have_one(behind: MooragePro
 async def test_a_trusted_proxy_must_send_a_good_header(
     behind: MoorageProcess, sent: bytes, told: bytes
 ) -> None:
-    assert told in await proxied(behind, sent)
+    answer = await proxied(behind, sent)
+    assert told in answer and b"not valid: 127.0.0.1: " in answer
 
 
 async def test_a_trusted_proxy_must_send_its_header_in_time() -> None:
     with MoorageProcess(*TRUSTING, "--set=server.header_timeout=1") as service:
         for answer in await asyncio.gather(proxied(service, CLIENT[:20]), proxied(service, b"")):
-            assert b"header-timeout" in answer
+            assert b"header-timeout" in answer and b": 127.0.0.1" in answer
 
 
 async def test_each_refusal_is_counted(behind: MoorageProcess) -> None:

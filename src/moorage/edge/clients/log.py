@@ -75,9 +75,9 @@ class ClientLog:
         reason = error.reason
         self.metrics.refusals[door, reason.name] += 1
         if self._connects and self._begins.allows(self._clock()):
-            more = {"detail": error.detail, "hint": hint_of(reason)}
+            more = {"path": path()[:128], **known, "detail": error.detail, "hint": hint_of(reason)}
             told = {name: text for name, text in more.items() if text}
-            log.info("refused", reason=reason.name, number=reason.number, path=path()[:128], **known, **told)
+            log.info("refused", reason=reason.name, number=reason.number, **told)
 
     def not_recovered(self, connection: Connection, namespace: str, cause: str) -> None:
         """`hub.recovery.claims.Refused`."""

@@ -156,24 +156,29 @@ class Gate:
 
     async def _begin(self, sock: socket.socket, peer: str) -> None:
         given = False
+        address = peer
         try:
             source = await self._source(sock, peer)
+            if source is not None:
+                address = source.address
             if source is not None and isinstance(sock, CountedSocket):
                 sock.limit.count(sock, source.address)
             if self._tls is None:
                 given = True
                 await self._loop.connect_accepted_socket(lambda: self._make(source), sock)
                 return
-            address = counted_address(peer if source is None else source.address)
-            with self._among(self._pending, address):
-                await self._hello(sock, address)
+            counted = counted_address(address)
+            with self._among(self._pending, counted):
+                await self._hello(sock, counted)
             given = True
-            with self._among(self._handshakes, address):
+            with self._among(self._handshakes, counted):
                 await self._open(self._tls, sock, source)
         except PeerError as error:
-            self._refuse(sock, error)
+            # Only here is it known whose proxy, app server or client is set up wrongly.
+            detail = f"{address}: {error.detail}" if error.detail else address
+            self._refuse(sock, PeerError(error.reason, detail))
         except TimeoutError:
-            self._refuse(sock, PeerError(HEADER_TIMEOUT))
+            self._refuse(sock, PeerError(HEADER_TIMEOUT, address))
         except OSError:
             # The client is gone.
             pass
