@@ -169,20 +169,29 @@ async def test_a_file_without_a_seed_is_refused_without_showing_it(run: Run, tex
         await server.try_login(nats_nkey=str(seed))
 
 
-async def test_credentials(run: Run) -> None:
-    operator, account, user = Nkey("O"), Nkey("A"), Nkey()
-    limits = {"subs": -1, "conn": -1, "payload": -1, "data": -1}
-    jwt = account.jwt(operator, "account", {"type": "account", "limits": limits})
-    server = run(
-        f"operator: {operator.jwt(operator, 'operator', {'type': 'operator'})}\n"
-        f"resolver: MEMORY\nresolver_preload: {{ {account.public}: {jwt} }}\n"
-    )
+def with_credentials(file: Path, limits: dict[str, int]) -> str:
+    """A configuration with an account that has these limits, and the credentials file of a user of it."""
+    operator, account, user, system = Nkey("O"), Nkey("A"), Nkey(), Nkey("A")
+    limits = {"subs": -1, "conn": -1, "payload": -1, "data": -1, **limits}
+    jwts = {
+        account.public: account.jwt(operator, "account", {"type": "account", "limits": limits}),
+        system.public: system.jwt(operator, "system", {"type": "account", "limits": {}}),
+    }
     said = user.jwt(account, "node", {"type": "user", "subs": -1, "data": -1, "payload": -1})
-    path = server.folder / "node.creds"
-    path.write_text(
+    file.write_text(
         f"-----BEGIN NATS USER JWT-----\n{said}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{user.seed}\n------END USER NKEY SEED------\n"
     )
+    known = ", ".join(f"{public}: {jwt}" for public, jwt in jwts.items())
+    return (
+        f"operator: {operator.jwt(operator, 'operator', {'type': 'operator'})}\n"
+        f"system_account: {system.public}\nresolver: MEMORY\nresolver_preload: {{ {known} }}\n"
+    )
+
+
+async def test_credentials(run: Run, tmp_path: Path) -> None:
+    path, user = tmp_path / "node.creds", Nkey()
+    server = run(with_credentials(path, {}))
     await server.try_login(nats_credentials=str(path))
     with pytest.raises(UsageError, match="Authorization Violation"):
         await server.try_login()

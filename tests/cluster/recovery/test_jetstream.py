@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import nats as nats_client
 import pytest
 
 from moorage.cluster.recovery import jetstream
@@ -14,6 +16,7 @@ from moorage.cluster.recovery.lost_nodes import StoreError
 from moorage.cluster.recovery.settings import StoreSettings
 from moorage.cluster.settings import ClusterSettings
 from moorage.wire.errors import UsageError
+from tests.cluster.nats.test_login import Nkey, Run, Server, with_credentials, with_tls
 from tests.support.nats_server import NatsServer
 
 SETTINGS = StoreSettings(store="jetstream", max_bytes=64 * 1024 * 1024)
@@ -29,6 +32,19 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def nats(tmp_path: Path) -> Iterator[NatsServer]:
     with NatsServer("-js", "-sd", str(tmp_path)) as server:
         yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+    """Start servers with a configuration."""
+
+    def start(config: str) -> Server:
+        made = Server(tmp_path, config)
+        made.server.start()
+        request.addfinalizer(made.server.end)
+        return made
+
+    return start
 
 
 class Stores:
@@ -87,6 +103,33 @@ async def test_a_node_that_was_held_for_lost_begins_a_new_journal(stores: Stores
     assert not await put(lost, b"it learns why")
     assert await put(lost, b"new")
     assert await heir.take_over("lost") == [b"new"]
+
+
+async def test_what_strangers_write_beside_a_journal(stores: Stores) -> None:
+    lost, heir = await stores.start("lost"), await stores.start("heir")
+    assert await put(lost, b"page")
+    for name in ("lost.garbage", "lost.-1", "lost.1e3", "stranger.x"):
+        await heir._js.publish(f"moorage.moorage.recovery.{name}", b"\xff")
+    assert await heir.others() == ["lost"]
+    assert await heir.take_over("lost") == [b"page"]
+    assert await heir.take_over("stranger") is None
+
+
+async def test_answers_that_are_not_those_of_jetstream(stores: Stores) -> None:
+    """Another program sees where answers are expected. Here it is the only one that answers."""
+    store = await stores.start("node")
+    await store._manager.delete_stream("moorage-moorage-recovery")
+    answers = [b"garbage", b"", b"\xff", b"{}", b"[]", b"7", b'{"error":1}', b'{"error":{}}', b'{"a":1}']
+    left = iter(answers)
+
+    async def answer(message: Any) -> None:
+        await message.respond(next(left))
+
+    stranger = await nats_client.connect(stores.cluster.nats_url[0])
+    await stranger.subscribe("moorage.moorage.recovery.>", cb=answer)
+    await stranger.flush()
+    assert [await put(store, b"page") for _ in answers] == [False] * len(answers)
+    await stranger.close()
 
 
 async def test_a_node_that_leaves_forgets_its_journal(stores: Stores) -> None:
@@ -157,3 +200,46 @@ async def test_logins(tmp_path: Path, flags: tuple[str, ...], user: str) -> None
         await store.start(ClusterSettings(nats_url=(url,)))
         assert await put(store, b"page")
         await store.stop(forget=True)
+
+
+async def started(
+    run: Run, folder: Path, config: str, scheme: str = "nats", **settings: Any
+) -> JetStreamStore:
+    """A store on a server with this configuration."""
+    server = run(f'{config}\njetstream {{ store_dir: "{folder / "js"}" }}\n').server
+    store = JetStreamStore(SETTINGS, "node", seconds=60.0)
+    await store.start(ClusterSettings(nats_url=(f"{scheme}://127.0.0.1:{server.port}",), **settings))
+    return store
+
+
+async def test_an_nkey(run: Run, tmp_path: Path) -> None:
+    key, seed = Nkey(), tmp_path / "node.nk"
+    seed.write_text(f"# the node\n{key.seed}\n")
+    users = f"authorization {{ users: [ {{ nkey: {key.public} }} ] }}"
+    store = await started(run, tmp_path, users, nats_nkey=str(seed))
+    assert await put(store, b"page")
+    await store.stop(forget=True)
+    # At a reconnect the file may be gone for a moment.
+    seed.unlink()
+    with pytest.raises(OSError, match=r"cluster\.nats_nkey: No such file"):
+        store._sign("nonce")
+    with pytest.raises(UsageError, match=r"recovery\.store: .*cluster\.nats_nkey: No such file"):
+        await started(run, tmp_path, users, nats_nkey=str(seed))
+
+
+async def test_a_credentials_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "node.creds"
+    storage = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+    store = await started(run, tmp_path, with_credentials(file, storage), nats_credentials=str(file))
+    assert await put(store, b"page")
+    await store.stop(forget=True)
+
+
+async def test_a_server_that_expects_tls_before_it_says_anything(run: Run, tmp_path: Path) -> None:
+    config, ca = with_tls(tmp_path, ", handshake_first: true"), str(tmp_path / "ca.pem")
+    for scheme in ("tls", "nats"):
+        store = await started(run, tmp_path, config, scheme, nats_ca=ca, nats_tls_first=True)
+        assert await put(store, b"page")
+        await store.stop(forget=True)
+    with pytest.raises(UsageError, match=r"recovery\.store: .*cluster\.nats_ca: No such file"):
+        await started(run, tmp_path, config, nats_ca=ca + "x", nats_tls_first=True)

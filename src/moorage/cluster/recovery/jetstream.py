@@ -50,7 +50,9 @@ _LAST, _MORE, _CLOSED = b"\0", b"\1", b"\2"
 
 log: Final = logs.get("recovery")
 
-FAILURES: Final = (OSError, TimeoutError, nats.errors.Error)
+NOT_JETSTREAM: Final = (ValueError, TypeError, LookupError, AttributeError)
+"""They come from the library for an answer that another program has given, and not JetStream."""
+FAILURES: Final = (OSError, TimeoutError, nats.errors.Error, *NOT_JETSTREAM)
 
 
 class JetStreamStore:
@@ -95,7 +97,7 @@ class JetStreamStore:
             self._js = self._client.jetstream(timeout=SECONDS)
             self._manager = self._client.jsm(timeout=READ_SECONDS)
             await self._make_stream()
-        except FAILURES as error:
+        except (login.NatsError, *FAILURES) as error:
             raise UsageError(f"recovery.store: JetStream cannot be used: {error or 'no answer'}") from None
 
     async def _make_stream(self) -> None:
@@ -124,20 +126,38 @@ class JetStreamStore:
 
     def _login(self) -> dict[str, Any]:
         cluster = self._cluster
+        url = urlsplit(cluster.nats_url[0])
         said: dict[str, Any] = {}
-        if cluster.nats_ca or cluster.nats_cert or cluster.nats_url[0].startswith("tls:"):
-            said["tls"] = login.tls(cluster)
-        if cluster.nats_credentials:
-            said["user_credentials"] = cluster.nats_credentials
-        elif cluster.nats_nkey:
-            said["nkeys_seed"] = cluster.nats_nkey
-        else:
-            url = urlsplit(cluster.nats_url[0])
-            if url.password is not None:
-                said |= {"user": unquote(url.username or ""), "password": unquote(url.password)}
-            elif url.username:
-                said["token"] = unquote(url.username)
+        if cluster.nats_ca or cluster.nats_cert or cluster.nats_tls_first or url.scheme == "tls":
+            said = {"tls": login.tls(cluster), "tls_handshake_first": cluster.nats_tls_first}
+        if cluster.nats_credentials or cluster.nats_nkey:
+            # The library would try for ever with a file that cannot be read.
+            login.secrets(cluster, url, "")
+            # It signs only if it knows a user, which it does not send then.
+            said |= {"user": "-", "password": "-", "signature_cb": self._sign}
+            if cluster.nats_credentials:
+                said["user_jwt_cb"] = self._jwt
+        elif url.password is not None:
+            said |= {"user": unquote(url.username or ""), "password": unquote(url.password)}
+        elif url.username:
+            said["token"] = unquote(url.username)
         return said
+
+    def _sign(self, nonce: str) -> bytes:
+        # The library itself would need another package for signatures, and one more for their keys.
+        said = self._secrets(nonce)
+        self._client._public_nkey = said.get("nkey")
+        return said["sig"].encode()
+
+    def _jwt(self) -> bytes:
+        return self._secrets("")["jwt"].encode()
+
+    def _secrets(self, nonce: str) -> dict[str, str]:
+        try:
+            return login.secrets(self._cluster, urlsplit(self._cluster.nats_url[0]), nonce)
+        except login.NatsError as error:
+            # After this error, and few others, the library tries again.
+            raise OSError(str(error)) from None
 
     async def stop(self, *, forget: bool) -> None:
         """Wait for what is on its way. `forget`: the node has given its sockets away."""
@@ -211,7 +231,8 @@ class JetStreamStore:
 
     async def _subjects(self, node: str) -> list[str]:
         info = await self._manager.stream_info(self._stream, subjects_filter=f"{self._prefix}.{node}.*")
-        return list(info.state.subjects or {})
+        # Other programs may write to subjects of this form, too.
+        return [each for each in info.state.subjects or {} if each.rpartition(".")[2].isdecimal()]
 
     async def take_over(self, node: str) -> list[bytes] | None:
         """The pages of a lost node, which cannot write any more. None if another node has taken its journal
