@@ -66,6 +66,9 @@ export class Link implements ClientLink {
   readonly requests: Requests;
   readonly #owner: LinkOwner;
   readonly #backoff = new Backoff();
+  /** When the link came up, and when it broke, in milliseconds of `performance.now()`. */
+  #upSince = 0;
+  #downSince = 0;
   /** Ends when the service has given the session up. */
   #expiry: NodeJS.Timeout | undefined;
   readonly #keepAlive: KeepAlive;
@@ -226,7 +229,6 @@ export class Link implements ClientLink {
   #receive(bytes: Buffer): void {
     const session = this.#requireSession();
     this.#keepAlive.read();
-    this.#backoff.reset();
     session.receive(bytes, this.#handle);
     if (!this.#flushing && (session.incoming.isDue || session.outgoing.waiting > 0)) this.#flushSoon();
   }
@@ -261,6 +263,7 @@ export class Link implements ClientLink {
     if (!resumed) this.#startSession(hello, old);
     for (const batch of replay) transport.send(batch);
     this.state = "up";
+    this.#upSince = performance.now();
     clearTimeout(this.#expiry);
     this.#carriedOver = [];
     this.#keepAlive.start(hello.keepalive);
@@ -349,10 +352,16 @@ export class Link implements ClientLink {
     this.#keepAlive.stop();
     if (this.#owner.isFinal(this, cause)) return this.end(cause);
     const wasUp = this.state === "up";
-    if (wasUp) this.state = "lost";
-    this.#retry = setTimeout(() => this.dial(), this.#backoff.next());
+    const grace = this.#hello?.grace ?? 0;
+    if (wasUp) {
+      this.state = "lost";
+      this.#downSince = performance.now();
+      this.#backoff.broke(this.#downSince - this.#upSince);
+    }
+    const inGrace = this.state === "lost" && performance.now() - this.#downSince < grace;
+    this.#retry = setTimeout(() => this.dial(), this.#backoff.next(inGrace));
     if (!wasUp) return;
-    this.#expireAfter((this.#hello?.grace ?? 0) + GRACE_EXTRA);
+    this.#expireAfter(grace + GRACE_EXTRA);
     this.#owner.down(this, cause);
   }
 

@@ -59,9 +59,19 @@ test("delays double from 100 ms to 5 s, and are cut by up to half", () => {
   };
   deepStrictEqual(delays(0), [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
   deepStrictEqual(delays(1), [50, 100, 200, 400, 800, 1600, 2500, 2500]);
+});
+
+test("delays are shorter while the service keeps the session", () => {
+  const backoff = new Backoff(() => 0);
+  deepStrictEqual(Array.from({ length: 5 }, () => backoff.next(true)), [100, 200, 400, 500, 500]);
+  strictEqual(backoff.next(), 3200);
+});
+
+test("after a link that was up for a while the delays begin anew", () => {
   const backoff = new Backoff(() => 0);
   backoff.next();
-  backoff.next();
-  backoff.reset();
+  backoff.broke(499);
+  strictEqual(backoff.next(), 200, "a link that breaks at once is not tried ever faster");
+  backoff.broke(500);
   strictEqual(backoff.next(), 100);
 });

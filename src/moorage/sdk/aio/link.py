@@ -30,16 +30,7 @@ from moorage.sdk.link.backoff import Backoff
 from moorage.sdk.link.keepalive import KeepAlive
 from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.ports import Owner, Receiver
-from moorage.sdk.link.session import (
-    Answers,
-    Counts,
-    End,
-    Greeting,
-    Session,
-    TakesPart,
-    Waiter,
-    WrongNode,
-)
+from moorage.sdk.link.session import Answers, Counts, End, Greeting, Session, TakesPart, Waiter, WrongNode
 from moorage.wire.connection_string import ConnectionString
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Drain, FromApp, ServiceHello
@@ -395,7 +386,7 @@ class Link:
     async def _reconnect(self) -> None:
         said = ""
         while True:
-            await asyncio.sleep(self.backoff.pause())
+            await asyncio.sleep(self.backoff.pause(in_grace=self._is_in_grace))
             try:
                 await self._connect()
             except LinkError as error:
@@ -410,6 +401,12 @@ class Link:
                 break
         _log.info("the link to %s is back", self.target.endpoint)
         self._receiver.link_event("restored", None)
+
+    @property
+    def _is_in_grace(self) -> bool:
+        """True if the service still keeps the session."""
+        down = self._loop.time() - self._down_since
+        return bool(self.session.id) and down < self.hello.grace / 1000
 
     def _is_final(self, error: LinkRefused) -> bool:
         passes = self._wanted or (self.patient and error.reason == LINK_SERVER_TAKEN.name)
