@@ -16,6 +16,7 @@ class Client:
         self.number = number
         self.link_session = "session1"
         self.gone = False
+        self.may_return = False
         self.parting = Parting.NO
         self.environ: dict[str, object] = {}
         self.members: dict[str, Member] = {}

@@ -162,8 +162,43 @@ async def test_nothing_is_kept_of_a_socket_that_a_thread_disconnects_as_its_clie
     await lose(case)
     assert await case.next() == [(case.sid, "server disconnect")]
     await until(lambda: not case.sio.eio.sockets)
+    assert await case.peer.frame(v1.Disconnect) == v1.Disconnect(0, v1.To("/", (case.sid,)), False)
     await case.call(case.moorage.emit, "next")
     await case.peer.frame(v1.Emit)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_disconnect_handler_ends_the_lost_clients_other_socket_for_good(
+    case: Case, waits: bool
+) -> None:
+    other = await case.connect(1, "/chat")
+
+    async def gone(sid: str, reason: str) -> None:
+        if waits:
+            await asyncio.sleep(0.05)
+        await case.sio.disconnect(other, namespace="/chat")
+        case.heard("gone")
+
+    def gone_too(sid: str, reason: str) -> None:
+        case.sio.disconnect(other, namespace="/chat")
+        case.heard("gone")
+
+    case.sio.on("disconnect", gone_too if case.executor.threads else gone)
+    case.sio.on("disconnect", lambda sid, reason: case.heard(sid, reason), namespace="/chat")
+    await lose(case)
+    assert await case.next(2) == [(other, "server disconnect"), "gone"]
+    await until(lambda: not case.sio.eio.sockets)
+    await case.call(case.moorage.emit, "next")
+    frames: list[Any] = []
+    while not isinstance(frame := await case.peer.any_frame(), v1.Emit):
+        frames.append(frame)
+    # Where `/chat` was saved before the handler disconnected it, the service forgets it then.
+    assert [one for one in frames if isinstance(one, v1.Disconnect)] == [
+        v1.Disconnect(0, v1.To("/chat", (other,)), False)
+    ]
+    end = next(at for at, one in enumerate(frames) if isinstance(one, v1.Disconnect))
+    assert [one.namespace for one in frames[end + 1 :] if isinstance(one, v1.Save)] in ([], ["/"])
+    assert "/" in [one.namespace for one in frames if isinstance(one, v1.Save)]
 
 
 async def test_values_without_a_json_form_are_left_out_and_named(

@@ -176,6 +176,8 @@ class Dispatcher(ClientDispatcher[AioClient]):
 
     def _save(self, client: AioClient, members: list[Member]) -> None:
         for member in members:
+            if member.dismissed:
+                continue
             try:
                 self._engine.link.send_in(client.link_session, self._kept(client, member))
             except MoorageError as error:

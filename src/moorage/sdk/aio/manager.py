@@ -224,14 +224,25 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
             if make is not None:
                 await self.request(make)
         elif self.claim(member):
-            if not member.client.gone:
-                self._link.send(Packet(member.client.number, disconnect_packet(namespace)))
-            reason = self.server.reason.SERVER_DISCONNECT
             try:
-                await self.server._trigger_event("disconnect", namespace, sid, reason)
+                self._send_end(member)
             finally:
-                self.remove(member)
+                await self._run_disconnect(member)
         return False
+
+    def _send_end(self, member: Member) -> None:
+        client = member.client
+        if not client.gone:
+            self._link.send(Packet(client.number, disconnect_packet(member.namespace)))
+        elif client.may_return and self._link.recovers(client.number):
+            self._link.send(self.dismissal(member))
+
+    async def _run_disconnect(self, member: Member) -> None:
+        place = ("disconnect", member.namespace, member.sid)
+        try:
+            await self.server._trigger_event(*place, self.server.reason.SERVER_DISCONNECT)
+        finally:
+            self.remove(member)
 
 
 async def _guarded(call: Awaitable[object]) -> None:

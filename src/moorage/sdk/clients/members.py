@@ -47,6 +47,7 @@ class ClientRecord(Protocol):
     link_session: str
     """The session of the link in which `number` names the client."""
     gone: bool
+    may_return: bool
     parting: Parting
     environ: dict[str, Any]
     members: dict[str, Member]
@@ -60,6 +61,7 @@ class Member:
     __slots__ = (
         "auth",
         "client",
+        "dismissed",
         "entered",
         "last_ack",
         "namespace",
@@ -79,6 +81,8 @@ class Member:
         self.stage = Stage.CONNECTING
         self.entered = False
         """True if the service knows its id already, because it has entered a room while it was connecting."""
+        self.dismissed = False
+        """True if the app disconnects it while its client is away."""
         self.restored = False
         """True if it goes on after its connection was lost."""
         self.rooms: set[str] = {sid}

@@ -100,8 +100,8 @@ class ClientDispatcher(Movers[ClientT]):
         """A client's connection has ended. Its earlier packets are handled first."""
         client = self._table.by_number.pop(frame.client, None)
         if client is not None:
-            client.gone = True
             client.may_return = frame.cause != "parse error" and not client.closing
+            client.gone = True
             reason = self._causes.get(frame.cause, self._sio.reason.TRANSPORT_ERROR)
             self._in_order(client, partial(self._end_client, client, reason))
 

@@ -230,6 +230,13 @@ class SocketManager:
         to = target(namespace, sid, None)
         return lambda ref: Disconnect(ref, to, False)
 
+    @staticmethod
+    def dismissal(member: Member) -> Disconnect:
+        """The frame that ends an own socket whose client is away and could come back to it. It goes by the
+        socket's room, because the service has no such client any more."""
+        member.dismissed = True
+        return Disconnect(0, To(member.namespace, (member.sid,)), False)
+
     def pre_disconnect(self, sid: str, namespace: str) -> str | None:
         """Its disconnect handler is about to run."""
         member = self.members.get(sid, namespace)

@@ -239,11 +239,19 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
                 self.request(make)
         elif self.claim(member):
             sio = self.server
-            packet = sio.packet_class(socketio.packet.DISCONNECT, namespace=namespace)
             with ExitStack() as ending:  # the later steps run even if an earlier one fails
                 ending.callback(self.remove, member)
                 ending.callback(
                     sio._trigger_event, "disconnect", namespace, sid, sio.reason.SERVER_DISCONNECT
                 )
-                sio._send_packet(member.client.sid, packet)
+                self._send_end(member)
         return False
+
+    def _send_end(self, member: Member) -> None:
+        client, sio = member.client, self.server
+        if not client.gone:
+            sio._send_packet(
+                client.sid, sio.packet_class(socketio.packet.DISCONNECT, namespace=member.namespace)
+            )
+        elif client.may_return and self._link.recovers(client.number):
+            self._link.send(self.dismissal(member))
