@@ -184,7 +184,7 @@ async def test_a_disconnect_handler_ends_the_lost_clients_other_socket_for_good(
         case.heard("gone")
 
     case.sio.on("disconnect", gone_too if case.executor.threads else gone)
-    case.sio.on("disconnect", lambda sid, reason: case.heard(sid, reason), namespace="/chat")
+    case.sio.on("disconnect", case.heard, namespace="/chat")
     await lose(case)
     assert await case.next(2) == [(other, "server disconnect"), "gone"]
     await until(lambda: not case.sio.eio.sockets)
