@@ -17,6 +17,7 @@ from moorage.sdk.errors import UsageError
 from moorage.wire.moorage import v1
 from tests.sdk.conftest import until
 from tests.sdk.contract.executors import Case
+from tests.sdk.service_peer import TIMEOUT
 
 HANDSHAKE = b'{"headers":{"x-a":["1"]}}'
 
@@ -129,6 +130,77 @@ async def test_a_released_client_sees_no_disconnect_and_its_acks_still_arrive(ca
     # What is for this client goes wherever it is.
     await case.call(case.sio.emit, "x", to=case.sid)
     assert (await case.peer.frame(v1.Emit)).to == v1.To("/", (case.sid,))
+
+
+def frozen_after(case: Case, name: str) -> None:
+    """After the manager's method of this name, the client's state leaves first, once."""
+    loop, original = asyncio.get_running_loop(), getattr(case.sio.manager, name)
+
+    def late(*args: Any) -> Any:
+        setattr(case.sio.manager, name, original)
+        result = original(*args)
+        asyncio.run_coroutine_threadsafe(case.peer.send(v1.Freeze(1)), loop).result(TIMEOUT)
+        assert said.wait(TIMEOUT)
+        return result
+
+    said = threading.Event()
+    transmit = case.sio.eio.transmit
+
+    def noted(frame: v1.FromApp, session: str) -> None:
+        transmit(frame, session)
+        said.set()
+
+    case.sio.eio.transmit = noted
+    setattr(case.sio.manager, name, late)
+
+
+@pytest.mark.parametrize("executor", ["threads"], indirect=True)
+async def test_an_emit_of_a_thread_does_not_follow_the_clients_state(case: Case) -> None:
+    frozen_after(case, "plan_emit")
+    await case.call(case.sio.emit, "x", to=case.sid)
+    await case.peer.frame(v1.State)
+    assert await case.peer.frame(v1.Emit) == v1.Emit(0, v1.To("/", (case.sid,)), 0, b'42["x"]')
+
+
+@pytest.mark.parametrize("executor", ["threads"], indirect=True)
+async def test_a_question_of_a_thread_as_its_client_is_given_away(case: Case) -> None:
+    frozen_after(case, "packet_with_ack")
+    await case.call(case.sio.emit, "q", to=case.sid, callback=case.heard)
+    assert (await case.peer.frame(v1.State)).sockets[0].pending == (1,)
+    assert (await case.peer.frame(v1.Emit)).payload == b'421["q"]'
+    await case.say(1, b'431["yes"]')
+    assert await case.next() == ["yes"]
+
+
+@pytest.mark.parametrize("executor", ["threads"], indirect=True)
+async def test_a_question_of_a_thread_after_the_clients_state_takes_no_ack_id(case: Case) -> None:
+    frozen_after(case, "reachable")
+    await case.call(case.sio.emit, "q", to=case.sid, callback=case.heard)
+    assert (await case.peer.frame(v1.State)).sockets[0].acks == 0
+    asked = await case.peer.frame(v1.Ask)
+    assert (asked.to, asked.payload) == (v1.To("/", (case.sid,)), b'42["q"]')
+    await case.peer.send(v1.Answer(asked.ref, case.sid, b'43["yes"]'), v1.Done(asked.ref, 1))
+    assert await case.next() == ["yes"]
+
+
+async def test_what_an_app_does_with_a_socket_that_moves_goes_by_its_room(case: Case) -> None:
+    case.sio.on("disconnect", case.heard)
+    await case.peer.send(v1.Freeze(1))
+    await case.peer.frame(v1.State)
+    to = v1.To("/", (case.sid,))
+    for call, args, kind in (
+        (case.sio.enter_room, (case.sid, "r"), v1.Join),
+        (case.sio.leave_room, (case.sid, "r"), v1.Leave),
+        (case.sio.disconnect, (case.sid,), v1.Disconnect),
+    ):
+        calling = case.begin(call, *args)
+        frame: Any = await case.peer.frame(kind)
+        assert frame.to == to
+        await case.peer.send(v1.Done(frame.ref, 1))
+        await calling
+    assert case.heard.notes == []
+    await case.peer.send(v1.Resume(1), v1.Left(1, "/"))
+    assert await case.next() == [(case.sid, "server disconnect")]
 
 
 async def test_a_client_that_nobody_took_goes_on(case: Case) -> None:

@@ -11,7 +11,7 @@ import socketio
 import socketio.packet
 
 from moorage.sdk.clients.clients import Client, ClientTable
-from moorage.sdk.clients.members import Member, Stage
+from moorage.sdk.clients.members import Member, Parting, Stage
 from moorage.sdk.errors import LinkClosed, NotSerialisable, RequestFailed, UsageError
 from moorage.sdk.exchange.change import RoomChange
 from moorage.sdk.exchange.manager import AckCallbacks, SocketManager, Step
@@ -94,12 +94,27 @@ def test_a_connecting_socket_gets_the_emits_that_the_service_cannot_send_it_yet(
 
 
 def test_an_event_with_a_callback(manager: Manager) -> None:
-    packet, ack_id = manager.packet_with_ack(manager.own, "/", ["a"], print)
+    planned = manager.packet_with_ack(manager.own, "/", ["a"], print)
+    assert planned is not None
+    packet, ack_id = planned
     assert packet == v1.Packet(5, b'42%d["a"]' % ack_id)
     assert manager.own.answered(ack_id) is print
     with pytest.raises(NotSerialisable):
         manager.packet_with_ack(manager.own, "/", [object()], print)
     assert manager.own.waiting == {}
+
+
+def test_a_socket_whose_client_moves_is_named_by_its_room(manager: Manager) -> None:
+    manager.own.client.parting = Parting.SAID
+    assert manager.staying(manager.sid, "/") is None
+    assert manager.packet_with_ack(manager.own, "/", ["a"], print) is None
+    enter, leave = (plan(manager.sid, "/", "r") for plan in (manager.plan_enter, manager.plan_leave))
+    assert callable(enter)
+    assert callable(leave)
+    to = To("/", (manager.sid,))
+    assert (enter(1), leave(2)) == (v1.Join(1, to, ("r",)), v1.Leave(2, to, ("r",)))
+    manager.own.client.parting = Parting.NO
+    assert manager.staying(manager.sid, "/") is manager.own
     ask = manager.ask_with_ack("/", ["a"], "room", None, 0)(3)
     assert ask == v1.Ask(3, To("/", ("room",)), 0, 60_000, b'42["a"]')
 

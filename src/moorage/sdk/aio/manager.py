@@ -91,7 +91,9 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
         answer = partial(self._answer, handling, callback)
         ack_id = None
         try:
-            packet, ack_id = self.packet_with_ack(member, namespace, arguments, answer)
+            planned = self.packet_with_ack(member, namespace, arguments, answer)
+            assert planned is not None, "a reachable client is not moving"
+            packet, ack_id = planned
             self._link.send(packet)
         except BaseException:
             # An event that was not sent will not be answered.
@@ -218,7 +220,7 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
         """Disconnects the socket and returns False, so that the library does nothing more: it would keep an
         own socket whose `disconnect` handler raises. The service disconnects the sockets of other app
         servers."""
-        member = self.members.get(sid, namespace)
+        member = self.staying(sid, namespace)
         if member is None:
             make = self.disconnect_elsewhere(sid, namespace)
             if make is not None:

@@ -76,6 +76,12 @@ class SocketManager:
         away = client.gone or client.parting is Parting.SAID
         return None if away or member.stage is Stage.LEAVING else member
 
+    def staying(self, sid: Any, namespace: str) -> Member | None:
+        """The own socket with this id, unless its client is moving to another app server. The service may
+        have that client under another number already, so such a socket is named by its room."""
+        member = self.members.get(sid, namespace)
+        return None if member is None or member.client.parting is Parting.SAID else member
+
     def also_to(self, to: To) -> list[Member]:
         """Connecting sockets that an emit must be sent to one by one. With python-socketio, a `connect`
         handler's emit to all, or to its own socket among others, reaches that socket as well."""
@@ -84,15 +90,17 @@ class SocketManager:
 
     def packet_with_ack(
         self, member: Member, namespace: str, arguments: list[Any], callback: Callback
-    ) -> tuple[Packet | Emit, int]:
-        """An event for an own socket whose ack goes to `callback`, and its ack id. Raises
-        `NotSerialisable`."""
+    ) -> tuple[Packet | Emit, int] | None:
+        """An event for an own socket whose ack goes to `callback`, and its ack id. None if the service has
+        the client's state: the next app server may use the same id. Raises `NotSerialisable`."""
         with self.lock:
+            if member.client.parting is Parting.SAID:
+                return None
             ack_id = member.expect(callback)
         try:
             payload = self._codec.event(namespace, arguments, ack_id)
             if member.missing:
-                return Emit(0, target(namespace, member.sid, None), 0, payload), ack_id
+                return to_room(member, payload), ack_id
             return Packet(member.client.number, payload), ack_id
         except BaseException:
             member.answered(ack_id)
@@ -111,7 +119,7 @@ class SocketManager:
         with self.lock:
             if sid != room and self.members.is_private(namespace, room):
                 raise ValueError("cannot enter a sid room")
-            member = self.members.get(sid, namespace)
+            member = self.staying(sid, namespace)
             if member is None:
                 return _elsewhere(Join, sid, namespace, room)
             undo = self._undo(member, room)
@@ -126,7 +134,7 @@ class SocketManager:
     def plan_leave(self, sid: str, namespace: str, room: Any) -> Step:
         """`sid` leaves a room; it is no error if it is not in there. Raises `UsageError`."""
         with self.lock:
-            member = self.members.get(sid, namespace)
+            member = self.staying(sid, namespace)
             if member is None:
                 return _elsewhere(Leave, sid, namespace, room)
             undo = self._undo(member, room)
@@ -289,6 +297,11 @@ class SocketManager:
         """The session id of a socket's client."""
         member = self.members.get(sid, namespace)
         return None if member is None else member.client.sid
+
+
+def to_room(member: Member, payload: bytes) -> Emit:
+    """An event for an own socket, wherever its client is."""
+    return Emit(0, target(member.namespace, member.sid, None), 0, payload)
 
 
 def _elsewhere(kind: type[Join] | type[Leave], sid: Any, namespace: str, room: Any) -> Make | None:

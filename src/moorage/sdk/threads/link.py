@@ -13,10 +13,11 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from moorage.sdk import errors
 from moorage.sdk.aio.fleet import Fleet
+from moorage.sdk.clients.members import Parting
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.ports import FleetReceiver
@@ -36,6 +37,13 @@ CONGESTED_SECONDS: Final = 30.0
 """Seconds for which an emit waits until earlier frames are sent. After that it is queued nevertheless."""
 FRAME_BYTES: Final = 128
 """Estimated size of a frame without its payload and the names of its rooms."""
+
+
+class Moving(Protocol):
+    """A client that may move to another app server."""
+
+    parting: Parting
+
 
 T = TypeVar("T")
 Make = Callable[[int], FromApp]
@@ -233,6 +241,12 @@ class ThreadedLink:
         self._enqueue_unless_left(frame, size_of(frame), session)
         self.wait_for_capacity()
 
+    def send_unless_moving(self, client: Moving | None, frame: FromApp, session: str) -> bool:
+        """As `send`, but False if the service has the client's state: this frame would follow it."""
+        sent = self._enqueue_unless_left(frame, size_of(frame), session, client)
+        self.wait_for_capacity()
+        return sent
+
     def post(self, frame: FromApp, session: str = ANY_SESSION) -> None:
         """As `send`, without waiting: for a caller that holds a lock; it calls `wait_for_capacity` later."""
         self._enqueue_unless_left(frame, size_of(frame), session)
@@ -273,14 +287,16 @@ class ThreadedLink:
         """Run `function` on the link's thread."""
         self.loop.call_soon_threadsafe(function)
 
-    def _enqueue_unless_left(self, item: Item, size: int, session: str) -> None:
+    def _enqueue_unless_left(self, item: Item, size: int, session: str, client: Moving | None = None) -> bool:
         try:
-            self._enqueue(item, size, session)
+            return self._enqueue(item, size, session, client)
         except errors.LinkClosed:
             if not self.left:
                 raise
+            return True
 
-    def _enqueue(self, item: Item, size: int, session: str) -> None:
+    def _enqueue(self, item: Item, size: int, session: str, client: Moving | None = None) -> bool:
+        """False if the service has the client's state."""
         link = self.link
         if self._dead or link.closed or self.loop.is_closed():
             raise self.failure or errors.LinkClosed("the link was closed")
@@ -290,6 +306,9 @@ class ThreadedLink:
         if size - FRAME_BYTES > home.largest:
             raise home.too_large(size - FRAME_BYTES)
         with self._lock:
+            # The state is queued after `parting` has changed, and so after every frame that is queued here.
+            if client is not None and client.parting is Parting.SAID:
+                return False
             waiting = self._queued + home.waiting
             if waiting + size > self.max_queue_bytes and (
                 not link.several or self._queued + size > self.max_queue_bytes
@@ -301,13 +320,14 @@ class ThreadedLink:
             self._queue.append((item, size, session))
             self._queued += size
             if self._awake:
-                return
+                return True
             self._awake = True
         try:
             self.loop.call_soon_threadsafe(self._pump)
         except RuntimeError:
             self._abandon()
             raise errors.LinkClosed("the link was closed") from None
+        return True
 
     def _abandon(self) -> None:
         """The loop has ended: fail the queued requests, so that no thread waits for ever."""

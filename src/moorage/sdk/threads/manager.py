@@ -16,8 +16,15 @@ import socketio.server
 from moorage.sdk.clients.members import Callback, Member
 from moorage.sdk.errors import LinkClosed, MoorageError, RequestTimeout, SessionLost
 from moorage.sdk.exchange.change import Make, RoomChange
-from moorage.sdk.exchange.manager import ANSWER_SECONDS, CALLBACK_SECONDS, AckCallbacks, SocketManager, Step
-from moorage.sdk.exchange.targets import arguments_of
+from moorage.sdk.exchange.manager import (
+    ANSWER_SECONDS,
+    CALLBACK_SECONDS,
+    AckCallbacks,
+    SocketManager,
+    Step,
+    to_room,
+)
+from moorage.sdk.exchange.targets import arguments_of, target
 from moorage.sdk.payload import Codec
 from moorage.sdk.threads.engine import Engine, ThreadsClient
 from moorage.sdk.threads.link import ThreadedLink
@@ -75,6 +82,10 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
             self._link.send_volatile(frame)
         elif self.connecting and isinstance(frame, Emit):
             self._emit_while_connecting(frame)
+        elif isinstance(frame, Packet):
+            client = self._engine.by_number.get(frame.client)
+            if not self._link.send_unless_moving(client, frame, session):
+                self._link.send(Emit(0, target(namespace, room, None), 0, frame.payload))
         else:
             self._link.send(frame, session)
 
@@ -91,14 +102,18 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
         self, arguments: list[Any], namespace: str, room: Any, skip: Any, callback: Callback, flags: int
     ) -> None:
         member = self.reachable(room, namespace) if skip is None else None
-        if member is None:
+        planned = None if member is None else self.packet_with_ack(member, namespace, arguments, callback)
+        if member is None or planned is None:
             make = self.ask_with_ack(namespace, arguments, room, skip, flags)
             answers = AckCallbacks(self._codec, partial(self.call_back, None, callback))
             self._link.ask(make, answers, CALLBACK_SECONDS + ANSWER_SECONDS)
             return
-        packet, ack_id = self.packet_with_ack(member, namespace, arguments, callback)
+        packet, ack_id = planned
+        client = member.client
         try:
-            self._link.send(packet, member.client.link_session)
+            if not self._link.send_unless_moving(client, packet, client.link_session):
+                # The service knows that this ack is for this app server.
+                self._link.send(to_room(member, packet.payload))
         except MoorageError:
             member.answered(ack_id)
             raise
@@ -232,7 +247,7 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
         """Disconnects the socket and returns False, so that the library does nothing more: it would keep an
         own socket whose `disconnect` handler raises. The service disconnects the sockets of other app
         servers."""
-        member = self.members.get(sid, namespace)
+        member = self.staying(sid, namespace)
         if member is None:
             make = self.disconnect_elsewhere(sid, namespace)
             if make is not None:
