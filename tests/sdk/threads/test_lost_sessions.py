@@ -11,8 +11,9 @@ from copy import copy
 from functools import partial
 from typing import Any
 
+import engineio.packet
 import pytest
-import socketio
+import socketio.packet
 
 from moorage.sdk.errors import SessionLost
 from moorage.sdk.threads.app_server import ThreadedMoorage, use_moorage_sync
@@ -72,8 +73,11 @@ async def new_session(peer: ServicePeer, link: ThreadedLink) -> None:
 
 
 @pytest.fixture
-async def case(peer: ServicePeer) -> AsyncIterator[Case]:
+async def case(peer: ServicePeer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
     slow = SlowJson()
+    # A server sets its JSON module in the libraries' classes, for all servers of the process.
+    for packet in (socketio.packet.Packet, engineio.packet.Packet):
+        monkeypatch.setattr(packet, "json", packet.json)
     sio = socketio.Server(async_mode="threading", json=slow)
     where = peer.connection_string
     moorage = await asyncio.to_thread(lambda: use_moorage_sync(sio, hub="app", connection_string=where))
