@@ -127,7 +127,7 @@ class HubEstate:
         )
         self.recovery.log.add(made, entry.keys, private=to is None)
         if to is None and made.ack_id is not None:
-            track = self.recovery.find(self._privates.get(entry.keys[0], ""))
+            track = self.recovery.find(self._privates.get(next(iter(entry.keys), ""), ""))
             if track is not None:
                 track.wait_for_ack(made.ack_id, made, self.recovery.log.settings.recovery_session_events)
         if entry.source:
