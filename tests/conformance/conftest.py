@@ -12,6 +12,7 @@ import pytest
 
 from tests.conformance.apps import App, linked
 from tests.conformance.capabilities import SDKS
+from tests.conformance.cells import Cell, cells
 from tests.conformance.clients import ClientProcess
 from tests.conformance.fleet import Fleet
 from tests.conformance.stage import Stage
@@ -137,3 +138,10 @@ def server(running: MoorageProcess, leftovers: Leftovers, request: pytest.Fixtur
     with place(request.param, running) as found:
         leftovers.spare()
         yield found
+
+
+@pytest.fixture(scope="module")
+def cell_of(running: MoorageProcess, client_process: ClientProcess) -> Iterator[Callable[..., Cell]]:
+    """An app server with recovery, by SDK, transport and options."""
+    with cells(running, client_process) as make:
+        yield make

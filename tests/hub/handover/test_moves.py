@@ -419,3 +419,21 @@ def test_everything_is_forgotten_in_the_end() -> None:
     later = partial(moving.hand_over, moving.two)
     later()
     assert moving.done[0] == (1, ())
+
+
+def test_an_app_server_that_gives_its_clients_away_while_it_is_offered_one() -> None:
+    moving = Moving()
+    moving.freeze()
+    done: list[tuple[int, tuple[str, ...]]] = []
+    three = Mobile(moving.world, "three")
+    moving.world.node.handovers.begin(
+        moving.world.hub(), moving.two.app, lambda count, missing: done.append((count, missing))
+    )
+    moving.two.run()
+    assert done == [], "one more client may come"
+    moving.accept()
+    assert names(moving.two.take())[-1:] == ["freeze"]
+    moving.leave()
+    assert "adopt" in names(three.take())
+    moving.accept()
+    assert done == [(1, ())]

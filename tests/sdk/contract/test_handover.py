@@ -50,6 +50,17 @@ async def test_the_connect_handler_of_an_adopted_client_runs(case: Case) -> None
     assert set(case.sio.rooms("moved/")) == {"moved/", "red"}
 
 
+async def test_a_client_that_comes_without_sockets_connects_as_an_ordinary_one(case: Case) -> None:
+    case.sio.on("connect", case.heard)
+    await take(case)
+    await case.next()
+    await case.peer.send(v1.Adopt(8, "client8", None, adopt().handshake, "websocket", ()))
+    await case.peer.send(v1.Packet(8, b"40"))
+    _, environ, _ = (await case.next())[0]
+    assert environ["moorage.connection_id"] == "client8"
+    assert environ["moorage.handed_over"] is False
+
+
 async def test_a_connect_handler_without_auth_may_take_two_arguments(case: Case) -> None:
     case.sio.on("connect", lambda sid, environ: case.heard(sid))
     await take(case, row(data=b""))

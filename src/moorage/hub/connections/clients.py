@@ -18,6 +18,7 @@ from moorage.hub.connections.heartbeat import Heartbeats
 from moorage.hub.connections.hubs import Hubs
 from moorage.hub.connections.quotas import check_quotas, unwelcome
 from moorage.hub.handover.handovers import Handovers
+from moorage.hub.handover.homecoming import Homecoming
 from moorage.hub.handover.move import Move
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.inspect.paced import Paced
@@ -85,9 +86,10 @@ class Clients(Hubs):
         self.bursts: dict[AppServer, Bursts] = {}
         """The queues of clients that flood, by app server."""
         self.guests = Guests(self._chores)
-        self.claims = Claims(new_id, clock, partial(self.disconnect, who="client"), self._goes_on)
         self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
         self.handovers = self._make_handovers(later)
+        returned = partial(self.disconnect, who="client")
+        self.claims = Claims(new_id, clock, returned, self._goes_on, self.handovers.bring)
 
     def _make_handovers(self, later: Later) -> Handovers:
         return Handovers(
@@ -350,10 +352,7 @@ class Clients(Hubs):
             if not connection.hub.invocations.answered(event.ack_id, connection, event.payload):
                 self.late_answers += 1
         elif isinstance(event, Connect):
-            # A client that moves gets a new socket: its next app server must not get two kinds of claims.
-            claims = connection.hub.recovery is not None and not isinstance(connection.channel, Move)
-            if not claims or not self.claims.connect(connection, event):
-                connection.server.link.forward(connection, event.packet)
+            self._connect(connection, event)
         elif isinstance(event, Pong):
             if connection.heartbeat is not None:
                 connection.heartbeat.pong()
@@ -368,6 +367,16 @@ class Clients(Hubs):
             self.leave_namespace(connection, event.namespace, was_connected=event.was_connected)
             if known:
                 connection.server.link.forward(connection, event.packet)
+
+    def _connect(self, connection: Connection, event: Connect) -> None:
+        move, claims = connection.channel, self.claims
+        if isinstance(move, Homecoming):
+            move.claim(partial(claims.brought, connection, event))
+            return
+        # Another client that moves gets a new socket: its next app server must not get two kinds of claims.
+        may_claim = connection.hub.recovery is not None and not isinstance(move, Move)
+        if not may_claim or not claims.connect(connection, event):
+            connection.server.link.forward(connection, event.packet)
 
     def upgraded(self, connection: Connection) -> None:
         """The client has changed from polling to a WebSocket."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from moorage.hub.handover.move import Move
+from moorage.hub.handover.move import Move, Note
 from moorage.hub.handover.moves import Disconnect, Done, Moves
 from moorage.hub.hub import AppServer, Connection, Hub
 from moorage.hub.ports import Later
@@ -50,6 +50,11 @@ class Handovers:
     def begin(self, hub: Hub, server: AppServer, done: Done) -> None:
         """All clients of an app server move. Raises `PeerError` if they do already."""
         self._of(hub).hand_over(server, done)
+
+    def bring(self, connection: Connection, server: AppServer, claim: Note) -> None:
+        """Ask the app server that has the client's socket objects to take the connection. `claim` is called
+        with the app server that has it then."""
+        self._of(connection.hub).bring(connection, server, claim)
 
     def app_servers_changed(self) -> None:
         """An app server may have come."""

@@ -251,8 +251,7 @@ class Move:
         self.stage = Stage.OVER
         connection, former = self.connection, self.former
         connection.channel = self._former_channel
-        assert former.mover is not None
-        former.mover.resume(self._former_channel)
+        self._tell_to_go_on()
         for item in self._take_kept():
             if connection.session.state == State.CLOSED:
                 break
@@ -262,6 +261,10 @@ class Move:
                 item(former)
         self._read_on()
         self.owner.over(self, End.RESUMED)
+
+    def _tell_to_go_on(self) -> None:
+        assert self.former.mover is not None
+        self.former.mover.resume(self._former_channel)
 
     def finish(self) -> None:
         """Everything is for the new app server from now on."""

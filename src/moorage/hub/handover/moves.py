@@ -11,7 +11,8 @@ from typing import Final
 
 from moorage.engine.peer import CONNECTING
 from moorage.engine.upgrade import State
-from moorage.hub.handover.move import End, Move, Stage
+from moorage.hub.handover.homecoming import Homecoming
+from moorage.hub.handover.move import End, Move, Note, Stage
 from moorage.hub.hub import AppServer, Connection, Hub
 from moorage.hub.ports import Later
 from moorage.wire import reasons
@@ -118,6 +119,15 @@ class Moves:
         move = self._move(connection)
         move.go_on_alone()
 
+    def bring(self, connection: Connection, server: AppServer, claim: Note) -> None:
+        """The client's socket objects live on at this app server, so it is asked to take the connection.
+        `claim` is called with the app server that has the connection then."""
+        move = Homecoming(connection, self, now=self._clock())
+        move.claim(claim)
+        # However many clients come back at once, none of them waits for another one.
+        self._slow.add(move)
+        move.offer(server)
+
     def _move(self, connection: Connection) -> Move:
         if isinstance(connection.channel, Move):
             return connection.channel
@@ -127,7 +137,7 @@ class Moves:
     def server_lost(self, server: AppServer) -> None:
         """An app server is gone: nothing waits for it any more."""
         self._orders.pop(server, None)
-        for move in [move for move in (*self._flying, *self._slow) if move.server is server]:
+        for move in self._offered_to(server):
             move.refused()
         for move in [move for move in self._served if server in (move.former, move.server)]:
             move.finish()
@@ -156,13 +166,21 @@ class Moves:
         for order in tuple(self._orders.values()):
             while order.waiting and len(self._flying) < IN_FLIGHT:
                 self._freeze(order, order.waiting.popleft())
-            if not (order.waiting or order.later or order.moving):
+            if not (order.waiting or order.later or order.moving or self._offered_to(order.server)):
                 del self._orders[order.server]
                 order.done(order.left, tuple(order.missing))
+
+    def _offered_to(self, server: AppServer) -> list[Move]:
+        """Clients that this app server is asked to take."""
+        return [move for move in (*self._flying, *self._slow) if move.server is server]
 
     def _freeze(self, order: Order, connection: Connection) -> None:
         peer = connection.session.peer
         if connection.session.state == State.CLOSED:
+            return
+        if connection.server is not order.server:
+            # It has moved meanwhile, with a `Homecoming`.
+            order.left += 1
             return
         if (
             self._opening(connection)
@@ -233,6 +251,10 @@ class Moves:
             some.discard(move)
         self._settle(move, end)
         self._counts[end.name.lower()] += 1
+        order = self._orders.get(move.connection.server)
+        if order is not None and end is End.MOVED:
+            # It was offered to this app server before that one began to give its clients away.
+            order.waiting.append(move.connection)
         self.wake()
 
     def _settle(self, move: Move, end: End) -> None:

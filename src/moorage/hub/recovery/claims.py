@@ -5,7 +5,9 @@ nothing."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 from moorage.engine.peer import Connect
 from moorage.engine.upgrade import State
@@ -63,10 +65,13 @@ PARKING: Final = frozenset(
 SocketTrack = Track[Connection]
 Refused = Callable[[Connection, str, str], object]
 """Called with the connection, its namespace, and the cause."""
+Bring = Callable[[Connection, AppServer, Callable[[AppServer], object]], object]
 
 
 class Claims:
-    """The claims of all hubs of a node. `end` closes a connection. `goes_on`: see `quiet.Quiet`."""
+    """The claims of all hubs of a node. `end` closes a connection. `goes_on`: see `quiet.Quiet`. `bring` lets
+    another app server take a connection that has no sockets, and calls back with the app server that has it
+    then."""
 
     def __init__(
         self,
@@ -74,12 +79,14 @@ class Claims:
         clock: Callable[[], float],
         end: Callable[[Connection, Reason], None],
         goes_on: Callable[[Connection, str, bytes], None],
+        bring: Bring,
     ) -> None:
         self.new_pid = new_pid
         self.is_genuine: Callable[[str], bool] = lambda pid: True
         """False for a `pid` that no node can have made."""
         self._clock = clock
         self._end = end
+        self._bring = bring
         self.counts = Counts()
         self.quiet = Quiet(self.counts, goes_on)
         """Connections whose end the app server does not know."""
@@ -96,6 +103,8 @@ class Claims:
         id."""
         self._fetching: dict[str, tuple[Connection, Connect]] = {}
         """Clients whose sockets come from other nodes, by the `pid`."""
+        self._coming: WeakValueDictionary[str, Connection] = WeakValueDictionary()
+        """Connections that move to the app servers of their sockets before they claim them, by the `pid`."""
         self._waiting: dict[SocketTrack, Claim[Connection]] = {}
         """Claims of sockets whose data has not come yet."""
         self.refused: Refused = _nobody
@@ -139,9 +148,10 @@ class Claims:
             recovery.close(hub.name)
             hub.recovery = None
 
-    def connect(self, connection: Connection, connect: Connect) -> bool:
+    def connect(self, connection: Connection, connect: Connect, *, moves: bool = True) -> bool:
         """A client connects to a namespace of a hub with recovery. Returns True if it claims a socket. If
-        not, its packet has to be forwarded, and it gets a new one."""
+        not, its packet has to be forwarded, and it gets a new one. `moves`: the connection may move to the
+        app server that has the socket's object."""
         asked = returning(connect.packet, connect.header)
         if asked is None:
             return False
@@ -150,7 +160,17 @@ class Claims:
         elsewhere = None if connection.server.returns is None else self.elsewhere
         if track is None and elsewhere is not None and self.is_genuine(asked.pid):
             return self._fetch(elsewhere, connection, connect, asked)
-        return self._connect(connection, connect, asked, UNKNOWN)
+        return self._connect(connection, connect, asked, UNKNOWN, moves=moves)
+
+    def brought(self, connection: Connection, connect: Connect, server: AppServer) -> None:
+        """The rest of `connect`, when an app server has the connection."""
+        asked, session = returning(connect.packet, connect.header), connection.session
+        if asked is not None and self._coming.get(asked.pid) is connection:
+            del self._coming[asked.pid]
+        if session.state == State.CLOSED or connect.header.namespace not in session.peer.namespaces:
+            return
+        if connection.hub.recovery is None or not self.connect(connection, connect, moves=False):
+            server.link.forward(connection, connect.packet)
 
     def _fetch(self, elsewhere: Elsewhere, connection: Connection, connect: Connect, asked: Return) -> bool:
         """Let the socket come from another node."""
@@ -179,7 +199,9 @@ class Claims:
         elsewhere.fetch(wanted, done)
         return True
 
-    def _connect(self, connection: Connection, connect: Connect, asked: Return, unknown: str) -> bool:
+    def _connect(
+        self, connection: Connection, connect: Connect, asked: Return, unknown: str, *, moves: bool = False
+    ) -> bool:
         """As `connect`. `unknown` is the cause if the socket is not at this node."""
         recovery = recovery_of(connection)
         track = recovery.find(asked.pid)
@@ -198,6 +220,10 @@ class Claims:
                 cause = UNSUPPORTED
             else:
                 self.end_former(track)
+                if moves and (home := self.quiet.home(track, connection)) is not None:
+                    self._coming[track.pid] = connection
+                    self._bring(connection, home, partial(self.brought, connection, connect))
+                    return True
                 claim = Claim(connection, connect, after)
                 if track.quiet is not None and track.quiet.server is connection.server:
                     found = missed_by(recovery.log, track, after)
@@ -221,8 +247,9 @@ class Claims:
         """A client has one connection. If it comes back before the end of the former one was noticed, or a
         second time, the latest one gets the socket."""
         former = track.connection if track.claim is None else track.claim.connection
-        if former is not None:
-            self._end(former, RETURNED)
+        for each in (former, self._coming.pop(track.pid, None)):
+            if each is not None:
+                self._end(each, RETURNED)
 
     def give(self, track: SocketTrack) -> None:
         """Another node asks for a socket: its connection ends, and its app server saves it."""

@@ -43,6 +43,20 @@ class Quiet:
         self._away[connection] = reason
         return True
 
+    @staticmethod
+    def home(track: SocketTrack, connection: Connection) -> AppServer | None:
+        """The app server of this node to which a connection has to move before the socket can quietly go on
+        with it, if it can: it must have no other socket at its own one."""
+        former = track.quiet
+        if (
+            former is None
+            or former.server is connection.server
+            or len(connection.session.peer.namespaces) > 1
+        ):
+            return None
+        server = former.server
+        return server if server.takes_clients and server.mover is not None else None
+
     def back(
         self, track: SocketTrack, former: Connection, claim: Claim[Connection], found: list[Entry]
     ) -> None:

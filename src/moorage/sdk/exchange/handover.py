@@ -178,7 +178,9 @@ class Movers(Generic[ClientT]):
             _log.warning("a client's hand-over is refused: this app server lacks one of its namespaces")
             self._transmit(client, Refused(client.number, _UNAVAILABLE, ""))
             return
-        client.environ[HANDED_OVER] = True
+        if frame.sockets:
+            # Without any, its next connect is an ordinary one.
+            client.environ[HANDED_OVER] = True
         client.upgraded = frame.transport == "websocket"
         opened = self._table.take(client)
         members = [self._member(client, one) for one in frame.sockets]
