@@ -9,11 +9,12 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help dist setup run test test-slow test-install coverage lint types bench bench-simulation bench-scale fuzz screenshots lock clean
+.PHONY: help dist setup run test test-scenarios test-slow test-install coverage lint types bench bench-simulation bench-scale fuzz screenshots lock clean
 
 help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
-	@echo "make test   the whole suite, real peers and a real browser included"
+	@echo "make test   the suite, real peers and a real browser included"
+	@echo "make test-scenarios  more failures of real nodes, a minute or two (.ci/run includes it)"
 	@echo "make test-slow  what takes minutes: a newcomer installs everything; eight times the random examples"
 	@echo "make test-install  a newcomer installs everything as docs/howto/install.md says"
 	@echo "make coverage  the tests that mirror the package, with branch coverage and its gates"
@@ -46,6 +47,9 @@ test: setup
 
 coverage: setup
 	@scripts/coverage.sh $(ARGS)
+
+test-scenarios: setup
+	@scripts/test.sh --scenarios $(ARGS)
 
 test-slow: setup
 	@scripts/test-slow.sh $(ARGS)

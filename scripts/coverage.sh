@@ -19,7 +19,7 @@ mkdir -p .cache/coverage/{core,rest}
 core=(tests/wire tests/engine tests/hub)
 measure core "${core[@]}" >.cache/coverage/core.log 2>&1 &
 trap 'kill %1 2>/dev/null || true' EXIT
-workers=$(($(nproc) * 2))
+workers=$(($(nproc) * 3))
 measure rest --numprocesses=$((workers < 8 ? workers : 8)) --dist=loadfile --no-loadscope-reorder tests \
   "${core[@]/#/--ignore=}"
 passed=0

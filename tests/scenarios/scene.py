@@ -39,9 +39,9 @@ _numbers: Final = count(1)
 
 
 def sdks(*, quick: str = "", among: Sequence[str] = SDKS) -> pytest.MarkDecorator:
-    """Run a scenario with each of these SDKs; in the default suite with one of them alone, if any."""
-    slow = pytest.mark.slow
-    given = [sdk if sdk == quick else pytest.param(sdk, marks=slow) for sdk in among]
+    """Run a scenario with each of these SDKs; in each run of CI with one of them alone, if any."""
+    scenario, slow = pytest.mark.scenario, pytest.mark.slow
+    given = [pytest.param(sdk, marks=scenario if sdk == quick else slow) for sdk in among]
     return pytest.mark.parametrize("sdk", given)
 
 

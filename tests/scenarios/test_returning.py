@@ -19,6 +19,7 @@ from tests.support.service import MoorageProcess
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 
+SCENARIO = pytest.mark.scenario
 PROGRAM = ROOT / "tests" / "scenarios" / "programs" / "returning.mjs"
 CLIENTS = 24
 FAST = {"transports": ["websocket"], "reconnectionDelay": 100, "reconnectionDelayMax": 400}
@@ -111,7 +112,10 @@ def once_and_in_order(clients: list[Line]) -> None:
     assert [client["wrong"] for client in clients] == [0] * CLIENTS
 
 
-@pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=["websocket", "polling"])
+@pytest.mark.parametrize(
+    "transports",
+    [pytest.param(["websocket"], id="websocket"), pytest.param(["polling"], id="polling", marks=SCENARIO)],
+)
 def test_clients_come_back_at_other_nodes_and_miss_nothing(transports: list[str]) -> None:
     with returning("one", "two", "three") as scene:
         scene.connect(transports=transports)
@@ -127,6 +131,7 @@ def test_clients_come_back_at_other_nodes_and_miss_nothing(transports: list[str]
         assert moved > CLIENTS // 3
 
 
+@SCENARIO
 def test_clients_of_nodes_without_their_app_server_come_back_and_miss_nothing() -> None:
     with returning("one", "two", "three", covered=False) as scene:
         scene.route("two", "three")
@@ -143,6 +148,7 @@ def test_clients_of_nodes_without_their_app_server_come_back_and_miss_nothing() 
         assert all(scene.cluster.nodes[name].metric(forwarded) for name in ("two", "three"))
 
 
+@SCENARIO
 def test_quiet_recovery_and_returns_at_other_nodes() -> None:
     with returning("one", "two", "three", quiet=True) as scene:
         scene.connect()
@@ -158,6 +164,7 @@ def test_quiet_recovery_and_returns_at_other_nodes() -> None:
         assert CLIENTS < scene.state()["connections"] < CLIENTS + resumed
 
 
+@SCENARIO
 def test_sockets_survive_the_drain_of_their_node() -> None:
     with returning("one", "two", "three") as scene:
         scene.connect()
@@ -175,6 +182,7 @@ def test_sockets_survive_the_drain_of_their_node() -> None:
         assert sum(client["resumed"] for client in clients) == CLIENTS // 3
 
 
+@SCENARIO
 def test_sockets_of_a_node_that_is_killed_are_new_ones_and_counted() -> None:
     with returning("one", "two", "three") as scene:
         scene.connect()
@@ -223,6 +231,7 @@ def rest(node: MoorageProcess, room: str, number: int) -> None:
         service.send_to_group(group, event, content_type="text/plain")
 
 
+@SCENARIO
 def test_emits_that_are_lost_between_nodes_leave_no_silent_hole() -> None:
     with returning("one", "two") as scene:
         one, two = scene.cluster.nodes["one"], scene.cluster.nodes["two"]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.service import MoorageProcess
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node, pytest.mark.scenario]
 PROGRAM = Path(__file__).parent / "chaos.mjs"
 SEED, SECONDS, CLIENTS = os.environ.get("MOORAGE_CHAOS", "1,4,12").split(",")
 NAMESPACES = 2

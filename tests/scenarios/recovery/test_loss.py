@@ -24,6 +24,7 @@ from tests.support.service import MoorageProcess
 from tests.support.two_nodes import two_nodes
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
+SCENARIO = pytest.mark.scenario
 HERE = Path(__file__).parent
 CLIENTS = 6
 
@@ -51,7 +52,13 @@ def app_server(kind: str, connection_string: str, quiet: str) -> list[str]:
     return [sys.executable, str(HERE / "loss_app.py"), connection_string, kind, quiet]
 
 
-@pytest.mark.parametrize(("kind", "quiet"), [("node", ""), ("aio", ""), ("threads", ""), ("node", "quiet")])
+@pytest.mark.parametrize(
+    ("kind", "quiet"),
+    [
+        ("node", ""),
+        *(pytest.param(*each, marks=SCENARIO) for each in (("aio", ""), ("threads", ""), ("node", "quiet"))),
+    ],
+)
 def test_clients_of_a_killed_node_are_resumed_at_another_one(tmp_path: Path, kind: str, quiet: str) -> None:
     with (
         NatsServer("-js", "-sd", str(tmp_path)) as nats,
@@ -69,9 +76,9 @@ def test_clients_of_a_killed_node_are_resumed_at_another_one(tmp_path: Path, kin
 @pytest.mark.parametrize(
     ("kind", "sign", "apps", "away"),
     [
-        ("node", "SIGKILL", "2", 0.0),
+        pytest.param("node", "SIGKILL", "2", 0.0, marks=SCENARIO),
         ("aio", "SIGTERM", "1", 0.0),
-        *((kind, "SIGKILL", "1", 3.5) for kind in ("node", "aio", "threads")),
+        *(pytest.param(kind, "SIGKILL", "1", 3.5, marks=SCENARIO) for kind in ("node", "aio", "threads")),
     ],
 )
 def test_clients_of_a_single_node_are_resumed_after_its_restart(

@@ -24,7 +24,7 @@ from tests.support.nats_server import NatsServer
 from tests.support.service import MoorageProcess
 from tests.support.two_nodes import two_nodes
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node, pytest.mark.scenario]
 CLIENTS = 9
 PACE = 0.01
 """Seconds between two emits at one node."""
