@@ -13,12 +13,13 @@ from moorage.cluster.members.membership import Member
 from moorage.cluster.trace.traces import Traces
 from moorage.hub.trace.tracer import Tracer
 from moorage.wire.cluster import messages
-from moorage.wire.cluster.messages import VERSION, Body, Envelope
+from moorage.wire.cluster.messages import VERSION, Alive, Body, Envelope, Goodbye
 from moorage.wire.commands import EVERYONE, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.moorage.rows import Count
 from tests.cluster.lies import COUNTS, Liar
+from tests.cluster.nodes import Nodes
 from tests.cluster.recovery.keepers import Keepers
 from tests.cluster.recovery.stage import Several
 from tests.hub.fakes import HUB, heard
@@ -95,3 +96,41 @@ async def test_no_message_of_a_node_makes_another_one_fail(
     assert [heard(client) for client in victims.others] == victims.before
     victims.nodes.done(1, Send("other", EVERYONE, b'42["still there"]'))
     assert [heard(client)[-1] for client in victims.others[1:]] == [b'42["still there"]'] * 2
+
+
+def listed() -> Nodes:
+    """Three nodes whose heartbeats decide who is on the list."""
+    nodes = Nodes(3)
+    for router in nodes.routers:
+        for other in tuple(router.peers):
+            router.remove(other)
+    for at, router in enumerate(nodes.routers):
+        router.join(Alive(f"node {at}", new=True))
+    for _ in range(4):
+        nodes.settle()
+        nodes.later(0.5)
+    assert [len(router.peers) for router in nodes.routers] == [2, 2, 2]
+    return nodes
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_heartbeat_of_a_node_makes_another_one_fail(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    nodes = listed()
+    names = [world.incarnation for world in nodes.worlds]
+    liar = Liar(seed, (*TEXTS, *names, "node 1"))
+    for _ in range(40):
+        beat = liar.value(liar.random.choice((Alive, Alive, Alive, Goodbye)))
+        if isinstance(beat, Alive) and liar.random.random() < 0.6:
+            beat.version = VERSION
+        message = messages.encode(Envelope("n0", beat))
+        streams = nodes.routers[0].streams
+        (streams.send_all if liar.random.random() < 0.2 else streams.beat)(message)
+        nodes.settle()
+        nodes.later(liar.random.choice((0.25, 0.5, 1.0)))
+    nodes.later(10.0)
+    nodes.settle()
+    assert [fault for world in nodes.worlds for fault in world.faults] == []
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    # The others go on together.
+    assert "n2" in nodes.routers[1].peers
+    assert "n1" in nodes.routers[2].peers
