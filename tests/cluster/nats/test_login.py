@@ -120,6 +120,24 @@ def test_a_user_with_rights_to_the_subjects_of_the_cluster_only(run: Run) -> Non
     asyncio.run(server.try_login(user="ann:x@"))
 
 
+@pytest.mark.parametrize("lost", ['subscribe: "other.>"', 'publish: "other.>"'])
+async def test_rights_that_are_taken_away_and_given_back(run: Run, lost: str) -> None:
+    every = 'subscribe: ">", publish: ">"'
+    server = run(with_rights(every))
+    url = f"nats://ann:x@127.0.0.1:{server.server.port}"
+    broker = NatsBroker(ClusterSettings(nats_url=(url,)), "n0")
+    await broker.connect()
+    for rights, connected in ((lost, False), (every, True)):
+        (server.folder / "server.conf").write_text(with_rights(rights))
+        server.server.reload()
+        async with asyncio.timeout(30):
+            while broker.connected is not connected:
+                broker.send_all(b"a heartbeat")
+                await asyncio.sleep(0.02)
+    broker.stop()
+    await broker.closed()
+
+
 async def test_a_server_that_takes_only_tiny_messages_is_refused(run: Run) -> None:
     with pytest.raises(UsageError, match="its max_payload is 1023, and nodes need 1024 at least"):
         await run("max_payload: 1023").try_login()
