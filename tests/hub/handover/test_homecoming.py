@@ -90,6 +90,7 @@ def test_the_app_server_of_the_sockets_gets_the_connection() -> None:
     home.says(b'42["later"]')
     assert home.one.take() == [("packet", channel, b'42["later"]')]
     assert (home.two.app.load, home.one.app.load) == (0, 2)
+    assert home.world.node.handovers.counts.total() == 0, "no app server has given a client away"
     assert home.world.faults == []
 
 

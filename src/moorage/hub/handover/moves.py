@@ -250,7 +250,9 @@ class Moves:
         for some in (self._flying, self._slow, self._parked, self._served):
             some.discard(move)
         self._settle(move, end)
-        self._counts[end.name.lower()] += 1
+        if not isinstance(move, Homecoming):
+            # It counts as a recovery: no app server has given a client away.
+            self._counts[end.name.lower()] += 1
         order = self._orders.get(move.connection.server)
         if order is not None and end is End.MOVED:
             # It was offered to this app server before that one began to give its clients away.
