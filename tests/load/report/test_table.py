@@ -28,6 +28,12 @@ def test_its_parts() -> None:
     assert text.endswith("FAILED  --fail-if p99>50ms  (it is 55.5)\npassed  --fail-if lost>5  (it is 2)\n")
 
 
+def test_two_rows_have_two_names() -> None:
+    text = table(result("connects"))
+    assert text.count("\nconnect, ms") == 1
+    assert "the same, once begun, ms" in text
+
+
 def test_little_to_show() -> None:
     text = table(
         result(
