@@ -60,6 +60,16 @@ def test_app_servers() -> None:
     assert [row.id for row in stage.ask(APPS, AppsQuery(hub="ZOO"), NodeApps).apps] == ["s2"]
 
 
+def test_an_app_server_that_is_away_is_not_behind() -> None:
+    stage = Stage()
+    server, _ = stage.server()
+    server.behind = True
+    for up in (True, False):
+        server.up = up
+        (row,) = stage.ask(APPS, AppsQuery(), NodeApps).apps
+        assert (row.up, row.behind) == (up, up)
+
+
 def test_a_connection_in_any_hub() -> None:
     stage = Stage()
     stage.server()

@@ -132,7 +132,8 @@ class Inspector:
             clients=server.load,
             up=server.up,
             draining=server.draining,
-            behind=server.behind,
+            # Whoever has no link takes nothing, and is `away` for that.
+            behind=server.up and server.behind,
             emit_only=server.emit_only,
             home=server.home,
             recovery=server.recovery,
