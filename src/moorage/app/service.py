@@ -396,6 +396,9 @@ class Service:
             except TlsError as error:
                 # The files have changed since the configuration was checked.
                 log.error("certificate not reloaded", problem=str(error))
+            else:
+                # The names of the files are the same after a renewal, so no setting has changed.
+                log.info("certificate reloaded", expires=self.port.tls.expires)
 
     async def stop(self, *, drain: bool = True) -> None:
         """Stop in order: not ready, no new clients and links, clients closed at a pace, links, the rest.

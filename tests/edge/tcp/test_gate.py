@@ -236,11 +236,14 @@ async def test_a_reload_changes_the_certificate_and_no_connection(authority: Aut
             await WebSocket.session(service.url, clients("main")) as client,
         ):
             # The other type of key: no trace of the first certificate may stay.
+            made_at = time.time()
             made = authority.make("second", with_rsa=True, end=9 * DAY)
             os.replace(made.cert, pair.cert)
             os.replace(made.key, pair.key)
             os.kill(service.pid, signal.SIGHUP)
             service.wait_record(event="reloaded")
+            expires = service.wait_record(event="certificate reloaded")["expires"]
+            assert expires.startswith(time.strftime("%Y-%m-%d", time.gmtime(made_at + 9 * 86_400)))
             for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
                 assert ("commonName", "second") in str_pairs(certificate(service, version))
             await client.send("42[1]")

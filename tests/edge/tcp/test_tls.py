@@ -42,6 +42,7 @@ def test_no_files_and_good_files(authority: Authority) -> None:
 
 def test_every_message_names_the_setting_and_the_fault(authority: Authority) -> None:
     other, locked = authority.make("other"), authority.make("locked", password=b"secret")
+    another = authority.make("another", with_rsa=True)
     text, wrong, missing, pipe = (authority.folder / name for name in ("text", "wrong", "missing", "pipe"))
     os.mkfifo(pipe)
     text.write_text("hello")
@@ -55,6 +56,7 @@ def test_every_message_names_the_setting_and_the_fault(authority: Authority) -> 
         ({"key_file": str(pipe)}, "key_file", "a pipe or a device, where a file is needed"),
         ({"key_file": str(text)}, "key_file", "no private key"),
         ({"key_file": str(other.key)}, "key_file", "not the key of the certificate"),
+        ({"key_file": str(another.key)}, "key_file", "not the key of the certificate"),
         ({"key_file": ""}, "cert_file", "no private key"),
         (lock, "key_password_file", "set it"),
         ({**lock, "key_password_file": str(wrong)}, "key_password_file", "not the password"),

@@ -36,6 +36,11 @@ class Tls:
     def __init__(self, settings: TlsSettings) -> None:
         self.context, self.validity = make(settings)
 
+    @property
+    def expires(self) -> str:
+        """When the certificate expires, for people."""
+        return _date(self.validity.end)
+
     def reload(self, settings: TlsSettings) -> None:
         """Use these files for new connections. Raises `TlsError`; then the former files stay in use."""
         self.context, self.validity = make(settings)
@@ -61,6 +66,10 @@ def make(settings: TlsSettings) -> tuple[ssl.SSLContext, Validity]:
     return context, valid
 
 
+_OTHER_KEY: Final = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""OpenSSL's reasons for a key that is not the certificate's, of the same type and of another one."""
+
+
 def _load(context: ssl.SSLContext, settings: TlsSettings, cert: str, key: str) -> None:
     name = "key_file" if settings.key_file else "cert_file"
     asked = False
@@ -75,7 +84,7 @@ def _load(context: ssl.SSLContext, settings: TlsSettings, cert: str, key: str) -
     try:
         context.load_cert_chain(cert, key, password)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in _OTHER_KEY:
             raise TlsError(name, f"{key}: not the key of the certificate in {cert}") from None
         if asked:
             file = settings.key_password_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import jwt
 import pytest
 
+from moorage import logs
 from moorage.control.admin.access.keys import Role
 from moorage.control.admin.access.tries import BURST
 from tests.control.admin.serving import ACCESS, OPERATE, READ, Served, serving
@@ -46,6 +48,20 @@ async def test_an_admin_key_is_no_access_key(served: Served) -> None:
     token = jwt.encode(claims, OPERATE)
     target = "/api/hubs/app/:send?api-version=2024-12-01"
     assert await served.code(target, "POST", key=token, body=b"x") == (401, "token-signature")
+
+
+async def test_a_wrong_key_has_a_line_in_the_log() -> None:
+    stream = io.StringIO()
+    logs.setup(level="info", format="json", stream=stream)
+    async with serving() as served:
+        for number in range(BURST + 2):
+            await served.code("/hubs", key=f"wrong-{number}")
+        await served.ask("/hubs")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    told = [line for line in lines if line["event"] == "wrong key"]
+    assert len(told) == BURST
+    assert (told[0]["component"], told[0]["address"]) == ("audit", "127.0.0.1")
+    assert "wrong-" not in stream.getvalue()
 
 
 async def test_wrong_keys_are_limited(served: Served) -> None:

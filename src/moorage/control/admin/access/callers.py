@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from moorage import auth
+from moorage import auth, logs
 from moorage.control.admin.access.keys import AdminKeys, Role
 from moorage.control.admin.access.tries import Tries
+from moorage.logs_quota import Quota
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_CROSS_SITE, ADMIN_NO_KEY, ADMIN_WRONG_KEY
 
@@ -18,9 +19,15 @@ COOKIE: Final = "moorage_admin"
 HEADER: Final = "x-moorage-admin"
 """A page of another origin cannot send this header without asking first, and gets no permission."""
 
+LINES_PER_SECOND: Final = 0.1
+LINES_AT_ONCE: Final = 20.0
+"""Strangers with many addresses must not fill the log; `moorage_refusals_total` counts every wrong key."""
+
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
 """Values of `Sec-Fetch-Site` of the dashboard's own requests, and of addresses that a person types."""
+
+log: Final = logs.get("audit")
 
 
 class Caller(NamedTuple):
@@ -48,6 +55,7 @@ class Callers:
     ) -> None:
         self._keys = keys
         self._tries = Tries(network_of)
+        self._lines = Quota(LINES_PER_SECOND, LINES_AT_ONCE)
         self.address_of = address_of
         self._clock = clock
         self._ticks = ticks
@@ -79,6 +87,8 @@ class Callers:
         except PeerError as error:
             if error.reason is ADMIN_WRONG_KEY:
                 self._tries.wrong(address, now)
+                if self._lines.allows(now):
+                    log.info("wrong key", address=address)
             raise
 
     def check_site(self, request: Request) -> None:
