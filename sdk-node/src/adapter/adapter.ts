@@ -247,7 +247,7 @@ export class MoorageAdapter extends Adapter {
    * listeners, which may still change the data. */
   override persistSession({ sid, data }: Parameters<Adapter["persistSession"]>[0]): void {
     const socket = this.nsp.sockets.get(sid);
-    if (socket) connectionOf(socket)?.keep(() => saveFrame(this.nsp.name, sid, data, this.context.report));
+    if (socket) connectionOf(socket)?.keep(this.nsp.name, () => saveFrame(this.nsp.name, sid, data, this.context.report));
   }
 
   /** The service has found the socket that goes on: see `Connection.restore`. */

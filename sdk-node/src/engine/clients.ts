@@ -166,8 +166,8 @@ export class Clients {
     for (const connection of [...this.#connections.values()]) callHandler(() => connection.end(cause));
   }
 
-  /** Sends the data that the service keeps of sockets that may come back. */
-  save(frames: readonly (() => Save)[]): void {
+  /** Sends the data that the service keeps of sockets that may come back, then packets about the others. */
+  save(frames: Iterable<() => Save>, packets: readonly FromApp[]): void {
     if (!this.link.recovers) return;
     if (this.losing) {
       for (const frame of frames) this.engine.uplink.sendToKeepers(frame());
@@ -175,6 +175,7 @@ export class Clients {
     }
     try {
       for (const frame of frames) this.link.send(frame());
+      for (const packet of packets) this.link.send(packet);
     } catch (error) {
       // The queue is full, or the link has ended: these sockets will not come back.
       this.engine.report(error as Error);

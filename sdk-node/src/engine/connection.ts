@@ -7,9 +7,9 @@ import { callHandler, throwUncaught } from "../server/uncaught.js";
 import type { AnySocket } from "../server/internals.js";
 import type { ClientLink } from "../link/types.js";
 import type { Uplink } from "../uplink.js";
-import { type Save, Type, VOLATILE } from "../wire/frames.js";
+import { type FromApp, type Save, Type, VOLATILE } from "../wire/frames.js";
 import { HandlerSpan, OpenSpans, type TraceContext } from "../tracing.js";
-import { ackKey, attachments, decodeMessage, encodeMessage, isAck, isDisconnect, isEventWithAck, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
+import { ackKey, attachments, decodeMessage, disconnectPacket, encodeMessage, isAck, isDisconnect, isEventWithAck, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
 import type { ClientRequest } from "./request.js";
 import { Moving } from "./moving.js";
 import { askForSession, type Restoration, type Restorations } from "./restoration.js";
@@ -35,8 +35,8 @@ interface Siblings {
   /** True while their session is lost. */
   readonly losing: boolean;
   forget(connection: Connection): void;
-  /** Sends the data that the service keeps of sockets that may come back. */
-  save(frames: readonly (() => Save)[]): void;
+  /** Sends the data that the service keeps of sockets that may come back, then packets about the others. */
+  save(frames: Iterable<() => Save>, packets: readonly FromApp[]): void;
 }
 
 export class Connection extends EventEmitter {
@@ -67,8 +67,9 @@ export class Connection extends EventEmitter {
   /** Packets and calls that wait while socket.io handles a DISCONNECT; undefined at other times. */
   #deferred: Deferred | undefined;
   #drainScheduled = false;
-  /** Make the frames with the data that the service keeps of the sockets, after their "disconnect" listeners. */
-  readonly #saves: (() => Save)[] = [];
+  /** Make the frames with the data that the service keeps of the sockets, after their "disconnect" listeners; by
+   * namespace. */
+  readonly #saves = new Map<string, () => Save>();
   #pids: string[] = [];
   #endedByService = false;
   /** Events of the client that want an answer and have got none. */
@@ -281,11 +282,20 @@ export class Connection extends EventEmitter {
     this.siblings.forget(this);
     for (const pid of this.#pids) this.server.restorations.delete(pid);
     this.#spans?.end();
+    const namespaces = [...this.sockets.keys()];
     try {
       this.emit("close", reason, description);
     } finally {
-      if (this.#endedByService || this.siblings.losing) this.siblings.save(this.#saves);
+      if (this.#endedByService || this.siblings.losing) this.siblings.save(this.#saves.values(), this.#dismissals(namespaces));
     }
+  }
+
+  /** The packets that end sockets which a "disconnect" listener of another namespace has disconnected. Their client
+   * must not come back to them. */
+  #dismissals(namespaces: readonly string[]): FromApp[] {
+    if (this.#saves.size === 0) return [];
+    const ended = namespaces.filter((namespace) => !this.#saves.has(namespace));
+    return ended.map((namespace) => ({ type: Type.Packet, client: this.client, payload: disconnectPacket(namespace) }));
   }
 
   // --- hand-over: see Moving ---------------------------------------------------------------------
@@ -344,8 +354,8 @@ export class Connection extends EventEmitter {
     for (const data of moving?.withheld ?? []) this.write(data);
   }
 
-  /** A socket may come back. `frame` makes the frame with the data that the service keeps of it. */
-  keep(frame: () => Save): void {
-    this.#saves.push(frame);
+  /** The socket in this namespace may come back. `frame` makes the frame with the data that the service keeps of it. */
+  keep(namespace: string, frame: () => Save): void {
+    this.#saves.set(namespace, frame);
   }
 }

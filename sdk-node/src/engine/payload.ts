@@ -44,6 +44,9 @@ export function decodeMessage(packet: string): string | Buffer | undefined {
 /** True if a Socket.IO packet's text is a DISCONNECT. */
 export const isDisconnect = (text: string): boolean => text.charCodeAt(0) === DISCONNECT;
 
+/** The packet that ends a socket. */
+export const disconnectPacket = (namespace: string): string => (namespace === "/" ? "41" : `41${namespace},`);
+
 /** True if a Socket.IO packet's text is an ACK. */
 export function isAck(text: string): boolean {
   const type = text.charCodeAt(0);

@@ -89,6 +89,22 @@ test("after the disconnect listeners the service gets the data of each socket, a
   assert.deepEqual(emits.map(({ to, payload }) => [to.rooms, payload]), [[[socket.id], '42["missed",1]'], [[socket.id], '42["missed",2]']]);
 });
 
+test("a disconnect listener ends the client's other socket for good", async () => {
+  const { io, uplink, dispatch, sockets: [socket] } = await stage(1, ON);
+  io.of("/other");
+  dispatch.packet(1, "40/other,");
+  await turn();
+  const [other] = [...io.of("/other").sockets.values()];
+  const reasons = [];
+  other.on("disconnect", (reason) => reasons.push(reason));
+  socket.on("disconnect", () => other.disconnect());
+  uplink.sent.length = 0;
+  await lose(dispatch, 1);
+  assert.deepEqual(reasons, ["server namespace disconnect"]);
+  assert.deepEqual(saves(uplink).map(({ sid }) => sid), [socket.id]);
+  assert.deepEqual(packets(uplink), [[1, "41/other,"]]);
+});
+
 test("nothing is kept of a socket that has left by itself, is closed by the app, broke the protocol, or belongs to a service without recovery", async () => {
   for (const end of [
     ({ dispatch }) => dispatch.packet(1, "41"),

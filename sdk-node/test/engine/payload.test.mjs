@@ -4,6 +4,7 @@ import { test } from "node:test";
 import {
   attachments,
   decodeMessage,
+  disconnectPacket,
   encodeMessage,
   encodeMessages,
   isDisconnect,
@@ -19,6 +20,10 @@ test("text and binary become messages and come back", () => {
   for (const form of [Buffer.from(bytes), bytes, bytes.buffer, new DataView(bytes.buffer), new Uint16Array(bytes.buffer)])
     assert.deepEqual(decodeMessage(encodeMessage(form)), Buffer.from(bytes));
   assert.deepEqual(decodeMessage(encodeMessage(bytes.subarray(1, 3))), Buffer.from([0, 7]));
+});
+
+test("the packet that ends a socket names its namespace", () => {
+  assert.deepEqual(["/", "/chat"].map(disconnectPacket), ["41", "41/chat,"]);
 });
 
 test("a packet and its attachments are one payload", () => {

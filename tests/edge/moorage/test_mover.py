@@ -110,12 +110,42 @@ def test_handlers_that_still_run_may_send_to_a_client_that_has_moved() -> None:
     house.one.say(v1.Packet(house.number, b'430["late answer"]'))
     house.rig.settle()
     assert heard(house.client)[-1] == b'430["late answer"]'
-    house.one.say(v1.Packet(house.number, b"41"))
-    house.rig.settle()
-    assert heard(house.client)[-1] == b'430["late answer"]'
     say(house.rig, house.client, b"1")
     house.one.say(v1.Packet(house.number, b'431["too late"]'))
     assert house.one.heard(v1.Failed) == []
+
+
+def test_a_socket_that_the_former_app_server_ends_before_it_knows_of_the_move_ends_at_the_new_one() -> None:
+    house = House()
+    number = house.move()
+    house.one.say(v1.Packet(house.number, b'44{"message":"no"}'), v1.Packet(house.number, b"41/other,"))
+    house.rig.settle()
+    assert house.two.heard(v1.Left) == []
+    house.one.say(v1.Packet(house.number, b"41"))
+    house.rig.settle()
+    assert heard(house.client)[-1] == b"41"
+    assert house.two.heard(v1.Left) == [v1.Left(number, "/")]
+    assert house.one.heard(v1.Failed) == []
+
+
+def test_the_new_app_server_is_told_of_rooms_that_the_former_one_changes_before_it_knows_of_the_move() -> (
+    None
+):
+    house = House()
+    offer = house.adopt()
+    house.one.say(v1.Enter(1, house.number, "/", ("a",)))
+    house.two.say(v1.Opened(offer.client, *TERMS))
+    house.rig.settle()
+    house.one.say(v1.Enter(2, house.number, "/", ("b",)), v1.Exit(3, house.number, "/", ("a",)))
+    house.rig.settle()
+    assert house.one.heard(v1.Done)[-2:] == [v1.Done(2, 1), v1.Done(3, 1)]
+    assert house.two.heard(v1.Moved) == [
+        v1.Moved(offer.client, "/", True, ("a",)),
+        v1.Moved(offer.client, "/", True, ("b",)),
+        v1.Moved(offer.client, "/", False, ("a",)),
+    ]
+    assert {room_group("/", "b")} <= set(house.client.groups)
+    assert room_group("/", "a") not in house.client.groups
 
 
 def test_a_socket_that_the_former_app_server_ends_while_it_moves_ends_at_the_new_one() -> None:

@@ -72,6 +72,24 @@ def test_what_crosses_the_news_of_an_end_reaches_the_socket_if_its_client_comes_
     assert room_group("/", "entered") in connection.groups
 
 
+def test_a_disconnect_that_crosses_the_news_of_an_end_ends_the_socket() -> None:
+    rig = Rig()
+    app = recoverable(rig)
+    number, connection = app.client("/")
+    pid = json.loads(heard(connection)[0][2:])["pid"]
+    rig.world.node.disconnect(connection, TRANSPORT_LOST, who="client")
+    app.heard()
+    app.say(v1.Packet(number, b"41/other,"), v1.Packet(number, b"41"))
+    del connection
+    back, connection, _ = app.opening()
+    app.say(v1.Opened(back, 25_000, 20_000, 1_000_000))
+    packet = b"40" + json.dumps({"pid": pid}).encode()
+    rig.world.node.receive(connection, packet)
+    assert app.heard() == [v1.Packet(back, packet)], (
+        "the client does not wait for the data of its former socket"
+    )
+
+
 def test_without_recovery_nothing_changes() -> None:
     rig = Rig()
     app = App(rig, "s1").dial()

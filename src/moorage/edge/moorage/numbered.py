@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from weakref import WeakValueDictionary
 
-from moorage.engine.upgrade import State
 from moorage.hub.hub import Client, Connection, Guest
 
 
@@ -28,11 +27,6 @@ class Numbered:
     def get(self, number: int) -> Client | None:
         """The client with this number."""
         return self.own.get(number) or self.guests.get(number)
-
-    def away(self, number: int) -> Connection | None:
-        """The client with this number, if it is gone and its sockets are parked."""
-        client = self.late.get(number)
-        return client if client is not None and client.session.state == State.CLOSED else None
 
     def release(self, number: int) -> Client | None:
         """Remove the client with this number, but let packets for it through."""

@@ -8,9 +8,10 @@ from typing import Final
 from moorage.edge.moorage.server import MoorageServer
 from moorage.engine.upgrade import State
 from moorage.hub.commands.deliver import is_special
-from moorage.hub.hub import Client
+from moorage.hub.hub import Client, Connection
 from moorage.hub.turns import Job
 from moorage.wire import reasons
+from moorage.wire.commands import LeaveNamespace, Selection
 from moorage.wire.engineio import RS, check_text
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
@@ -18,6 +19,7 @@ from moorage.wire.moorage import v1
 from moorage.wire.socketio import ACK, BINARY_ACK, parse_header
 
 _LARGEST: Final = 2**53 - 1
+_DISCONNECT: Final = b"41"
 MAX_MESSAGE: Final = 1_000
 """Maximum characters of an app's own message that a client receives."""
 _FORBIDDEN: Final = 4
@@ -106,11 +108,21 @@ class ClientFrames:
         late = numbered.late.get(frame.client)
         if late is None:
             return None
+        if frame.payload.startswith(_DISCONNECT):
+            return self._end_socket(late, frame.payload)
         if late.session.state == State.CLOSED:
             if late.hub.recovery is not None:
                 late.hub.recovery.crossed(late, check_text(frame.payload))
             return None
         return None if is_special(frame.payload) else self._node.send(late, frame.payload)
+
+    def _end_socket(self, client: Connection, payload: bytes) -> Job[None] | None:
+        """The app has disconnected a socket before it knew that the client is gone, or that another app
+        server serves it."""
+        packet, _, _ = check_text(payload).partition(RS)
+        to = Selection(connection=client.id)
+        command = LeaveNamespace(client.hub.name, to, parse_header(packet).namespace)
+        return self._node.submit(command, _unanswered)
 
     def facts(self, frame: v1.Facts) -> None:
         """The app's data of its sockets."""
@@ -131,3 +143,7 @@ class ClientFrames:
             known = questions.answered(frame.ref, app, frame.payload)
         if not known:
             self._node.late_answers += 1
+
+
+def _unanswered(_about: object, _outcome: object) -> None:
+    """Nobody waits for the outcome."""

@@ -18,6 +18,7 @@ from moorage.edge.moorage.frames.unfinished import UnfinishedFrames
 from moorage.edge.moorage.returns import SessionReturns
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.tracing import Traces
+from moorage.hub.handover.move import Move
 from moorage.hub.turns import Job
 from moorage.wire import reasons
 from moorage.wire.commands import (
@@ -207,13 +208,16 @@ class Dispatcher:
     def _change_rooms(
         self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit, groups: tuple[str, ...]
     ) -> Job[None] | None:
-        connection = self._server.numbered.get(frame.client) or self._server.numbered.away(frame.client)
+        numbered = self._server.numbered
+        connection = numbered.get(frame.client) or numbered.late.get(frame.client)
         if connection is not None and self._server.hub.recovery is not None:
             connection = self._node.claims.quiet.where(connection, frame.namespace)
         if connection is None:
             self._done(frame, _NOBODY)
             return None
-        command = make(self._hub, Selection(connection=connection.id), groups, quiet=True)
+        # If the client moves, or has moved, the next app server is told.
+        moves = isinstance(connection.channel, Move) or connection.server is not self._server.app
+        command = make(self._hub, Selection(connection=connection.id), groups, quiet=not moves)
         return self._node.submit(command, self._done, frame)
 
     def _join(self, frame: v1.Join) -> Job[None] | None:
