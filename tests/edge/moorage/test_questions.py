@@ -11,7 +11,9 @@ from moorage.edge.moorage.frames import answers, dispatcher
 from moorage.edge.moorage.frames.dispatcher import MAX_BACKLOG
 from moorage.edge.settings import EdgeLimits
 from moorage.hub.hub import Connection
+from moorage.wire.commands import Found, Outcome
 from moorage.wire.moorage import v1
+from moorage.wire.moorage.listing import SharedHeaders
 from moorage.wire.moorage.v1 import To
 from tests.edge.moorage.rig import Pair, Rig
 from tests.hub.fakes import RecordingOpening, heard
@@ -137,6 +139,23 @@ def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
     assert len(rows) == 8, "128 KiB each, and what is left"
     assert len({row.id for frame in rows for row in frame.rows}) == 500
     assert not one.server.over
+
+
+def test_rows_that_are_packed_already_take_few_steps() -> None:
+    headers = SharedHeaders()
+    found = [
+        [Found("/", f"{part}-{n}", "c", None, 1, (), b'{"headers":{"host":["h"]}}') for n in range(50)]
+        for part in range(30)
+    ]
+    outcome = Outcome(sockets={"two": found})
+    first = list(answers.answer_frames(1, outcome, headers))
+    assert (len(first), first.count(None)) == (30 + 1, 30 - 1), "a step for each few rows, two frames"
+    again = list(answers.answer_frames(1, outcome, headers))
+    assert again == [made for made in first if made is not None]
+    assert [made[0] for made in again if made is not None] == [1_000, 500]
+    found[12][20].packed = None
+    again = list(answers.answer_frames(1, outcome, headers))
+    assert [made is None for made in again] == [True, False, False], "rows were packed"
 
 
 def test_answers_that_an_app_server_does_not_take_are_bounded(

@@ -241,6 +241,35 @@ def test_rooms_may_change_while_the_rows_are_read() -> None:
     assert row.rooms == ("r",)
 
 
+def test_a_row_that_exists_is_listed_as_it_was_when_the_fetch_began() -> None:
+    fleet = Fleet()
+    sids = sorted(fleet.client_of("b", "/") for _ in range(2 * asking.TOGETHER))
+    rows_of(fleet.fetch()[0])
+    outcome, _ = fleet.fetch()
+    for connection in tuple(fleet.apps["b"].clients):
+        fleet.join(connection, "r")
+    rows = [row for _, row in rows_of(outcome)]
+    assert sorted(row.id for row in rows) == sids
+    assert {row.rooms for row in rows} == {()}
+    assert {row.rooms for _, row in rows_of(fleet.fetch()[0])} == {("r",)}
+
+
+def test_sockets_with_and_without_rows_are_listed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PART", 4)
+    fleet = Fleet()
+    sids = [fleet.client_of("b", "/") for _ in range(6)]
+    rows_of(fleet.fetch()[0])
+    fleet.client_of("b", "/ns")
+    sids += [fleet.client_of("b", "/", "/ns") for _ in range(3)]
+    rows_of(fleet.fetch("/ns")[0])
+    for connection in tuple(fleet.apps["b"].clients)[:2]:
+        fleet.join(connection, "r")
+    outcome, _ = fleet.fetch()
+    found = [row.id for _, row in rows_of(outcome)]
+    assert sorted(found) == sorted(sids)
+    assert [sid for _, _, sids in fleet.peers["b"].queries[-3:] for sid in sids] == found
+
+
 def test_a_row_is_packed_again_when_the_rooms_change() -> None:
     fleet = Fleet()
     sid = fleet.client_of("b", "/", "/ns")

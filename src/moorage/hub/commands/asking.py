@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
-from typing import Any, Final, Protocol, SupportsBytes
+from typing import Any, Final, NamedTuple, Protocol, SupportsBytes
 
 from moorage.engine.upgrade import State
 from moorage.hub.commands.execute import FEW, Done
@@ -123,14 +123,14 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
                 yield False
             sockets.add(connections[start : start + PART], command.namespace)
             last = start + PART >= len(connections)
-            new = sockets.unasked if last or sockets.unasked >= PART else 0
+            new = len(sockets.unasked) if last or len(sockets.unasked) >= PART else 0
             # The asker has its own data, and an app server that has been given up will not answer.
             asks = server.can.answers_queries and server.id != command.asker
             if new and asks and server in hub.servers:
                 waiting[server] = waiting.get(server, 0) + new
                 hub.queries.expect(number, server, server.id)
                 sockets.ask_for_the_rest(server.peer, number, command.namespace)
-        if sockets.sids:
+        if sockets.count:
             found[server] = sockets
     hub.queries.close(number)
     rows: dict[str, Iterator[list[Found]]] = {}
@@ -139,7 +139,7 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
         # The app server may also be linked to another node, and serve some of the clients from there.
         rows[server.id] = chain(rows[server.id], some) if server.id in rows else some
     return Outcome(
-        reached=sum([len(sockets.sids) for sockets in found.values()]),
+        reached=sum([sockets.count for sockets in found.values()]),
         sockets=rows,
         rooms=sum([sockets.rooms for sockets in found.values()]),
         asked=sum([1 for sockets in found.values() if sockets.asked]),
@@ -164,54 +164,67 @@ def is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Coun
     return not waiting[server]
 
 
-class _Sockets:
-    """The sockets found of one app server. `connections` and `sids` have the same order."""
+class _Part(NamedTuple):
+    """Some sockets of one app server."""
 
-    __slots__ = ("asked", "connections", "most", "rooms", "sids")
+    connections: list[Connection]
+    sids: list[str]
+    """Their socket ids, in the same order."""
+    rows: list[Found]
+    """Their rows, in the same order, if each has one already; else empty."""
+    most: int
+    """Largest number of rooms of one socket."""
+
+
+class _Sockets:
+    """The sockets found of one app server."""
+
+    __slots__ = ("asked", "count", "parts", "rooms", "unasked")
 
     def __init__(self) -> None:
-        self.connections: list[Connection] = []
-        self.sids: list[str] = []
+        self.parts: list[_Part] = []
+        self.count = 0
+        """Number of sockets."""
         self.rooms = 0
         """Number of rooms of all these sockets."""
-        self.most = 0
-        """Largest number of rooms of one socket."""
-        self.asked = 0
-        """Number of sockets, from the start of `sids`, whose data the app server has been asked for."""
-
-    @property
-    def unasked(self) -> int:
-        """Number of sockets, at the end of `sids`, whose data has not been asked for."""
-        return len(self.sids) - self.asked
+        self.asked = False
+        """True if the app server has been asked for data of some of these sockets."""
+        self.unasked: list[str] = []
+        """The last sockets, whose data has not been asked for."""
 
     def add(self, some: list[Connection], namespace: str) -> None:
-        """Add those of `some` that are in the namespace and still connected."""
-        known = [row for c in some if (row := c.listed) is not None and row.namespace == namespace]
-        if len(known) == len(some):
-            # Everything is in `listed`, which the rows need anyway; with thousands of connections each
-            # further object is a cache miss. A listed socket is connected, because a close ends all
-            # memberships.
-            self.connections += some
-            self.sids += [row.id for row in known]
-            self._count([row.groups for row in known])
+        """Add those of `some`, at least one, that are in the namespace and still connected."""
+        rows: list[Found] = []
+        # In the first fetch after many have connected, none has a row.
+        if some[0].listed is not None:
+            rows = [row for c in some if (row := c.listed) is not None and row.namespace == namespace]
+        if len(rows) == len(some):
+            # The rows tell everything; with thousands of connections each further object is a cache miss. A
+            # listed socket is connected, because a close ends all memberships.
+            self._add(some, [row.id for row in rows], rows, [row.groups for row in rows])
             return
-        part = [connection for connection in some if connection.session.state != State.CLOSED]
-        sids = [_sid(connection, namespace) for connection in part]
+        closed = State.CLOSED
+        sids = [
+            session.peer.namespaces.get(namespace, "") if (session := c.session).state != closed else ""
+            for c in some
+        ]
         if not all(sids):
-            part = [connection for connection, sid in zip(part, sids, strict=True) if sid]
+            some = [connection for connection, sid in zip(some, sids, strict=True) if sid]
             sids = [sid for sid in sids if sid]
-        self.connections += part
-        self.sids += sids
-        self._count([len(connection.groups) for connection in part])
+        self._add(some, sids, [], [len(connection.groups) for connection in some])
 
-    def _count(self, rooms: list[int]) -> None:
-        self.rooms += sum(rooms)
-        self.most = max(self.most, *rooms) if rooms else self.most
+    def _add(self, some: list[Connection], sids: list[str], rows: list[Found], rooms: list[int]) -> None:
+        if some:
+            self.parts.append(_Part(some, sids, rows, max(rooms)))
+            self.count += len(some)
+            self.unasked += sids
+            self.rooms += sum(rooms)
 
     def ask_for_the_rest(self, peer: AppPeer[Client], number: int, namespace: str) -> None:
         """Ask for the data that has not been asked for yet."""
-        peer.query(number, namespace, tuple(self.sids[self.asked :]))
-        self.asked = len(self.sids)
+        sids, self.unasked = self.unasked, []
+        self.asked = True
+        peer.query(number, namespace, tuple(sids))
 
 
 def _candidates(hub: Hub, command: FetchSockets) -> Job[dict[AppServer, list[Connection]]]:
@@ -236,17 +249,32 @@ def _candidates(hub: Hub, command: FetchSockets) -> Job[dict[AppServer, list[Con
 
 def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[Found]]:
     """The rows, a few at a time: one step's work, or one socket."""
-    start = 0
-    while start < len(sockets.sids):
-        some = sockets.connections[start : start + TOGETHER]
-        if sockets.most * TOGETHER > STEP and sum([len(connection.groups) for connection in some]) > STEP:
-            some = some[:1]
-        pairs = zip(some, sockets.sids[start : start + TOGETHER], strict=False)
-        start += len(some)
+    for part in sockets.parts:
         if server == command.asker:
             # The largest part is the handshake, which the asker got when its clients connected.
-            yield [_found(c, sid, command, now, b"{}") for c, sid in pairs]
-            continue
+            for pairs in _pairs(part):
+                yield [_found(c, sid, command, now, b"{}") for c, sid in pairs]
+        elif part.rows:
+            for start in range(0, len(part.rows), TOGETHER):
+                yield part.rows[start : start + TOGETHER]
+        else:
+            yield from _new_rows(part, command, now)
+
+
+def _pairs(part: _Part) -> Iterator[list[tuple[Connection, str]]]:
+    """Connections and socket ids, a few at a time."""
+    pairs = list(zip(part.connections, part.sids, strict=True))
+    start = 0
+    while start < len(pairs):
+        some = pairs[start : start + TOGETHER]
+        if part.most * TOGETHER > STEP and sum([len(connection.groups) for connection, _ in some]) > STEP:
+            some = some[:1]
+        start += len(some)
+        yield some
+
+
+def _new_rows(part: _Part, command: FetchSockets, now: float) -> Iterator[list[Found]]:
+    for pairs in _pairs(part):
         new: list[Connection] = []
         yield [
             known if (known := c.listed) is not None and known.id == sid else _list(c, sid, command, now, new)

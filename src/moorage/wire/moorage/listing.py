@@ -7,6 +7,7 @@ row would be headers that all clients with the same browser share. These are sen
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -30,6 +31,13 @@ _SHARED: Final = frozenset(
 
 _EMPTY: Final = msgspec.Raw(b"{}")
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_json: Final = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=256)
+def _parted(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of shared headers, and the others. A browser always sends the same ones."""
+    return tuple([n for n in names if n in _SHARED]), tuple([n for n in names if n not in _SHARED])
 
 
 class Shared:
@@ -61,12 +69,11 @@ class SharedHeaders:
             headers = _fields(found.get("headers", _EMPTY))
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return Split(None, b'{"headers":{}}')
-        shared = {name: headers[name] for name in headers if name in _SHARED}
+        shared, others = _parted(tuple(headers))
         if not shared:
             return Split(None, handshake)
-        rest = {name: headers[name] for name in headers if name not in _SHARED}
-        found["headers"] = msgspec.Raw(msgspec.json.encode(rest))
-        return Split(self._of(msgspec.json.encode(shared)), msgspec.json.encode(found))
+        found["headers"] = msgspec.Raw(_json({name: headers[name] for name in others}))
+        return Split(self._of(_json({name: headers[name] for name in shared})), _json(found))
 
     def _of(self, headers: bytes) -> Shared:
         known = self._known.get(headers)
@@ -96,11 +103,11 @@ def pack(found: Found, headers: SharedHeaders) -> bytes:
     split = found.handshake
     if not isinstance(split, Split):
         split = found.handshake = headers.split(bytes(split))
-    number = 0 if split.shared is None else split.shared.number
+    found.shared = shared = split.shared
+    number = 0 if shared is None else shared.number
     row = Row(found.id, found.connection, found.user, 0, found.opened, found.rooms, split.rest, number)
-    found.shared = split.shared
-    found.packed = _encode(row)
-    return found.packed
+    found.packed = packed = _encode(row)
+    return packed
 
 
 def sockets_frame(ref: int, server: str, rows: Sequence[bytes], shared: Collection[Shared]) -> bytes:

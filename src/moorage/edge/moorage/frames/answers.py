@@ -77,20 +77,24 @@ def is_little(outcome: Outcome) -> bool:
 
 
 def answer_frames(ref: int, outcome: Outcome, headers: SharedHeaders) -> Iterator[tuple[int, bytes] | None]:
-    """The frames with the rows of a `Fetch`, each with its number of rows; None between two steps of work."""
+    """The frames with the rows of a `Fetch`, each with its number of rows; None between two steps of work. A
+    whole frame of rows that are packed already is one step, because they cost little."""
     for server, rows in outcome.sockets.items():
         packed: list[bytes] = []
         shared: set[Shared | None] = set()
         size = 0
         for some in rows:
-            more = [one.packed or pack(one, headers) for one in some]
+            more = [one.packed or b"" for one in some]
+            ready = all(more)
+            if not ready:
+                more = [one.packed or pack(one, headers) for one in some]
             packed += more
             size += sum(map(len, more))
             shared.update([one.shared for one in some])
             if size >= ROW_BYTES or len(packed) >= ROWS:
                 yield len(packed), sockets_frame(ref, server, packed, _all(shared))
                 packed, shared, size = [], set(), 0
-            else:
+            elif not ready:
                 yield None
         if packed:
             yield len(packed), sockets_frame(ref, server, packed, _all(shared))
