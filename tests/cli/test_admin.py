@@ -118,7 +118,7 @@ def test_options(tmp_path: Path) -> None:
     given = run(show, ["--url", "http://a:1/"], env={"MOORAGE_ADMIN_KEY": KEY})
     assert (given.exit_code, given.output) == (0, "http://a:1\n")
     file = tmp_path / "m.yaml"
-    file.write_text("server: {host: '::', port: 81}\n")
+    file.write_text("server: {host: '0.0.0.0', port: 81}\n")
     read = run(show, ["-c", str(file)], env={"MOORAGE_ADMIN_KEY": KEY})
     assert read.exit_code == 0, read.exception
     assert read.output == "http://127.0.0.1:81\n"
