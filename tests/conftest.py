@@ -59,12 +59,14 @@ def _is_measured(item: pytest.Item) -> bool:
     return not any(item.get_closest_marker(name) for name in UNMEASURED)
 
 
-def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(Path(__file__).parent).parts[0]
+@cache
+def _folder(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).parts[0]
 
 
-def _turn(item: pytest.Item) -> int:
-    folder = _folder(item)
+@cache
+def _turn(path: Path) -> int:
+    folder = _folder(path)
     return FIRST.index(folder) if folder in FIRST else len(FIRST)
 
 
@@ -89,7 +91,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the measured tests, before pytest selects by markers, and put the long files first."""
-    items.sort(key=_turn)
+    items.sort(key=lambda item: _turn(item.path))
     for item in items:
         if _is_measured(item):
             item.add_marker("measured")
@@ -105,7 +107,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Say whether coverage is measured in the processes that this test starts (`WHOLE`)."""
     if _processes is None:
         return
-    if _folder(item) in WHOLE:
+    if _folder(item.path) in WHOLE:
         os.environ["COVERAGE_PROCESS_CONFIG"] = _processes
     else:
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)

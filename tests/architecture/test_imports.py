@@ -61,16 +61,22 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
 BAGS = frozenset({"common", "helpers", "misc", "util", "utils"})
 """Names without a meaning. A helper belongs beside its only user, or into `wire`."""
 
-Sources = Mapping[str, ast.Module]
+Statement = ast.Import | ast.ImportFrom
+Sources = Mapping[str, list[Statement]]
 
 
-def read_package(src: Path) -> dict[str, ast.Module]:
-    """Dotted module name -> syntax tree; a package has its own name, without `__init__`."""
+def statements(text: str) -> list[Statement]:
+    """All import statements of a source, those inside functions too."""
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, Statement)]
+
+
+def read_package(src: Path) -> dict[str, list[Statement]]:
+    """Dotted module name -> its imports; a package has its own name, without `__init__`."""
     modules = {}
     for path in sorted((src / "moorage").rglob("*.py")):
         parts = path.relative_to(src).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        modules[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        modules[name] = statements(path.read_text(encoding="utf-8"))
     return modules
 
 
@@ -84,7 +90,7 @@ def imports_of(name: str, sources: Sources) -> Iterator[str]:
     """Every module that `name` imports, as absolute dotted names; `from a import b` gives `a.b` where
     that is a module of ours, else `a`."""
     package = name if is_package(name, sources) else name.rpartition(".")[0]
-    for node in ast.walk(sources[name]):
+    for node in sources[name]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -99,7 +105,8 @@ def imports_of(name: str, sources: Sources) -> Iterator[str]:
 
 def is_package(name: str, sources: Sources) -> bool:
     """A package contains other modules. An empty one counts as a module, which makes no difference."""
-    return any(other.startswith(f"{name}.") for other in sources)
+    inside = f"{name}."
+    return any(other.startswith(inside) for other in sources)
 
 
 def layer_faults(sources: Sources) -> list[str]:
@@ -175,7 +182,7 @@ def test_the_package_follows_the_import_rule() -> None:
     assert all_faults(sources) == []
 
 
-def made_up(**files: str) -> dict[str, ast.Module]:
+def made_up(**files: str) -> dict[str, list[Statement]]:
     """Sources of a correct package; `files` adds modules, with `__` for a dot."""
     texts = {
         "": "__version__ = '1'",
@@ -198,7 +205,7 @@ def made_up(**files: str) -> dict[str, ast.Module]:
         "__main__": "from moorage.cli.main import main",
         **{name.replace("___", "."): text for name, text in files.items()},
     }
-    return {f"moorage.{name}".rstrip("."): ast.parse(text) for name, text in texts.items()}
+    return {f"moorage.{name}".rstrip("."): statements(text) for name, text in texts.items()}
 
 
 def test_a_correct_package_has_no_faults() -> None:

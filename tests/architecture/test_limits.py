@@ -12,6 +12,7 @@ import re
 import subprocess
 import tokenize
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,12 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef
 
 
+@cache
+def tree_of(text: str) -> ast.Module:
+    """The syntax tree of a source. Several checks look at each."""
+    return ast.parse(text)
+
+
 def python_files(*folders: str) -> list[Path]:
     """Our own Python sources in `folders`."""
     return [
@@ -104,7 +111,7 @@ def size_faults(text: str) -> Iterator[str]:
     lines = text.count("\n")
     if lines > FILE_LINES:
         yield f"{lines} lines, more than {FILE_LINES}"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(text)):
         if isinstance(node, Function) and body_lines(node) > FUNCTION_LINES:
             yield f"{node.name}: {body_lines(node)} lines, more than {FUNCTION_LINES}"
 
@@ -122,7 +129,7 @@ def body_lines(node: Function) -> int:
 
 def port_faults(text: str) -> Iterator[str]:
     """Ports with too many methods of their own. Properties are data."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(text)):
         if isinstance(node, ast.ClassDef) and any(
             re.match(r"Protocol\b", ast.unparse(b)) for b in node.bases
         ):
@@ -134,7 +141,7 @@ def port_faults(text: str) -> Iterator[str]:
 def docstring_faults(text: str) -> Iterator[str]:
     """Public modules, classes, functions and methods without a docstring. What overrides is documented
     where it was declared."""
-    tree = ast.parse(text)
+    tree = tree_of(text)
     if not ast.get_docstring(tree):
         yield "the module has no docstring"
     for prefix, node in public_names(tree, ""):

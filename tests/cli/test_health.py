@@ -32,8 +32,11 @@ def config(folder: Path, server: dict[str, object]) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "localhost"])
+@pytest.mark.parametrize(
+    ("host", "tls"),
+    [("127.0.0.1", False), ("0.0.0.0", False), ("::", True), ("localhost", False)],
+    ids=["127.0.0.1", "0.0.0.0", "::-tls", "localhost"],
+)
 def test_the_address_is_that_of_the_configuration(host: str, tls: bool, tmp_path: Path) -> None:
     server: dict[str, object] = {"host": host, "port": free_port()}
     if tls:

@@ -28,7 +28,7 @@ def test_nothing_is_lost_without_a_fault(
     tell(seed, nodes, apps, most, events)
 
 
-@settings(max_examples=times(6))
+@settings(max_examples=times(3))
 @given(SEEDS, NODES, st.just(2), MOST, st.lists(st.sampled_from(COVERING), min_size=3, max_size=60))
 def test_nothing_is_out_of_order_while_coverage_changes(
     seed: int, nodes: int, apps: int, most: int, events: list[str]

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -279,16 +279,17 @@ async def test_random_bytes_on_a_moorage_link(service: MoorageProcess) -> None:
             assert (await socket.ended())[1].code == 1002
 
 
-HUGE: dict[str, v1.FromApp] = {
-    "rooms": v1.Emit(1, v1.To("/", ("a",) * 1_000_000), 0, b"42[]"),
-    "rooms-to-join": v1.Join(1, v1.To("/"), tuple(map(str, range(1_000_000)))),
-    "long-room": v1.Join(1, v1.To("/"), ("x" * 15_000_000,)),
-    "long-namespace": v1.Fetch(1, v1.To("/" + "x" * 15_000_000), 0),
-    "packets": v1.Emit(1, v1.To("/"), 0, b"42[]\x1e" * 3_000_000 + b"b!"),
-    "attachments": v1.Emit(1, v1.To("/"), 0, b"499999-[]\x1e" * 1_000_000 + b"b!"),
-    "facts": v1.Facts(1, tuple(v1.Chunk(n, b"") for n in range(1_000_000))),
-    "question": v1.Ask(1, v1.To("/"), 0, 2**53 - 1, b"42" + b"[" * 15_000_000),
+HUGE: dict[str, Callable[[], v1.FromApp]] = {
+    "rooms": lambda: v1.Emit(1, v1.To("/", ("a",) * 1_000_000), 0, b"42[]"),
+    "rooms-to-join": lambda: v1.Join(1, v1.To("/"), tuple(map(str, range(1_000_000)))),
+    "long-room": lambda: v1.Join(1, v1.To("/"), ("x" * 15_000_000,)),
+    "long-namespace": lambda: v1.Fetch(1, v1.To("/" + "x" * 15_000_000), 0),
+    "packets": lambda: v1.Emit(1, v1.To("/"), 0, b"42[]\x1e" * 3_000_000 + b"b!"),
+    "attachments": lambda: v1.Emit(1, v1.To("/"), 0, b"499999-[]\x1e" * 1_000_000 + b"b!"),
+    "facts": lambda: v1.Facts(1, tuple(v1.Chunk(n, b"") for n in range(1_000_000))),
+    "question": lambda: v1.Ask(1, v1.To("/"), 0, 2**53 - 1, b"42" + b"[" * 15_000_000),
 }
+"""Made by their test: each of pytest's processes imports this file."""
 
 
 @pytest.mark.alone
@@ -296,6 +297,7 @@ HUGE: dict[str, v1.FromApp] = {
 async def test_moorage_links_that_send_very_much(service: MoorageProcess, name: str) -> None:
     """Any content of a message is answered, and delays others only briefly."""
     hub = f"plenty_{name.replace('-', '_')}"
+    much = HUGE[name]()
     async with (
         await our_link(service, hub) as link,
         AppServer(service, "other"),
@@ -312,7 +314,7 @@ async def test_moorage_links_that_send_very_much(service: MoorageProcess, name: 
                 longest = max(longest, time.monotonic() - began)
 
         chatting = asyncio.create_task(chat())
-        await link.send(batch(1, HUGE[name], v1.List(2)))
+        await link.send(batch(1, much, v1.List(2)))
         servers = None
         while servers is None:
             servers = next((f for f in await frames_of(link) if isinstance(f, v1.Servers)), None)

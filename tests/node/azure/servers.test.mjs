@@ -130,59 +130,6 @@ for (const transport of ["websocket", "polling"]) {
       assert.deepEqual(await heard.upTo("end"), [["x", 1]]);
     });
 
-    it("the only app server: 503 while it is away, back when it is", async (t) => {
-      const w = world(t, service, transport);
-      const first = await w.appProcess();
-      await first.run(answerAsk, "first");
-      const client = await w.client(EAGER);
-      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "first");
-      const errors = [];
-      client.io.on("reconnect_error", (error) => errors.push(error));
-      const ended = next(client, "disconnect");
-      await first.kill();
-      assert.equal((await ended)[0], lost);
-      await poll(() => errors.length > 0, "a try to reconnect");
-      assert.equal((await fetch(`${service.url}/clients/socketio/hubs/${w.hub}/?EIO=4&transport=polling`)).status, 503);
-
-      const again = next(client, "connect");
-      await (await w.appProcess()).run(answerAsk, "second");
-      await again;
-      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "second");
-    });
-
-    it("an app server that returns within the grace time is a new one", async (t) => {
-      const w = world(t, service, transport);
-      const first = await w.appProcess();
-      const client = await w.client(EAGER);
-      const [ended, again] = [next(client, "disconnect"), next(client, "connect")];
-      await first.kill();
-      const second = await w.appProcess();
-      await second.run(answerAsk, "second");
-      assert.equal((await ended)[0], lost);
-      await again;
-      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "second");
-    });
-
-    it("a tunnel that is away for longer than the grace time", async (t) => {
-      const w = world(t, service, transport);
-      const proxy = await Proxy.start(service.port);
-      w.atEnd(() => proxy.close());
-      const io = await w.app({ endpoint: proxy.url, pingInterval: 1000, pingTimeout: 2000 });
-      const client = await w.client(EAGER);
-      const socket = serverSide(io, client);
-      const connection = socket.conn.id;
-      const [ended, oldEnded] = [next(client, "disconnect"), next(socket, "disconnect")];
-      const again = next(client, "connect");
-      await proxy.cut();
-      assert.equal((await ended)[0], lost);
-      assert.equal((await service.record({ connection })).reason, "app-lost");
-      assert.equal((await oldEnded)[0], "ping timeout");
-      await proxy.restore();
-      await again;
-      assert.deepEqual(await hearing(io, [client], () => io.emit("x", 1)), [[["x", 1]]]);
-      assert.deepEqual([...io.sockets.sockets.keys()], [client.id]);
-    });
-
     it("the service: app servers and clients come back, and nothing hangs", async (t) => {
       const own = await Service.start();
       t.after(() => own.stop());
@@ -223,6 +170,62 @@ for (const transport of ["websocket", "polling"]) {
     });
   });
 }
+
+// What the app server and the service do does not depend on the client's transport.
+describe("app servers that are away", { concurrency: true }, () => {
+  it("the only app server: 503 while it is away, back when it is", async (t) => {
+    const w = world(t, service);
+    const first = await w.appProcess();
+    await first.run(answerAsk, "first");
+    const client = await w.client(EAGER);
+    assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "first");
+    const errors = [];
+    client.io.on("reconnect_error", (error) => errors.push(error));
+    const ended = next(client, "disconnect");
+    await first.kill();
+    assert.equal((await ended)[0], "transport close");
+    await poll(() => errors.length > 0, "a try to reconnect");
+    assert.equal((await fetch(`${service.url}/clients/socketio/hubs/${w.hub}/?EIO=4&transport=polling`)).status, 503);
+
+    const again = next(client, "connect");
+    await (await w.appProcess()).run(answerAsk, "second");
+    await again;
+    assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "second");
+  });
+
+  it("an app server that returns within the grace time is a new one", async (t) => {
+    const w = world(t, service);
+    const first = await w.appProcess();
+    const client = await w.client(EAGER);
+    const [ended, again] = [next(client, "disconnect"), next(client, "connect")];
+    await first.kill();
+    const second = await w.appProcess();
+    await second.run(answerAsk, "second");
+    assert.equal((await ended)[0], "transport close");
+    await again;
+    assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "second");
+  });
+
+  it("a tunnel that is away for longer than the grace time", async (t) => {
+    const w = world(t, service);
+    const proxy = await Proxy.start(service.port);
+    w.atEnd(() => proxy.close());
+    const io = await w.app({ endpoint: proxy.url, pingInterval: 1000, pingTimeout: 2000 });
+    const client = await w.client(EAGER);
+    const socket = serverSide(io, client);
+    const connection = socket.conn.id;
+    const [ended, oldEnded] = [next(client, "disconnect"), next(socket, "disconnect")];
+    const again = next(client, "connect");
+    await proxy.cut();
+    assert.equal((await ended)[0], "transport close");
+    assert.equal((await service.record({ connection })).reason, "app-lost");
+    assert.equal((await oldEnded)[0], "ping timeout");
+    await proxy.restore();
+    await again;
+    assert.deepEqual(await hearing(io, [client], () => io.emit("x", 1)), [[["x", 1]]]);
+    assert.deepEqual([...io.sockets.sockets.keys()], [client.id]);
+  });
+});
 
 /** Runs in the app process: answers "ask". Clients that reconnect quickly may be connected already. */
 function answerAsk(io, text) {
