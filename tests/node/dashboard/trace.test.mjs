@@ -3,8 +3,8 @@ import { after, before, describe, it } from "node:test";
 
 import { Browser, KEYS, OPERATE_KEY, READ_KEY, shows, visit } from "../lib/browser.mjs";
 import { Service } from "../lib/service.mjs";
-import { poll } from "../lib/waiting.mjs";
-import { world } from "../lib/world.mjs";
+import { next, poll } from "../lib/waiting.mjs";
+import { serverSide, world } from "../lib/world.mjs";
 
 const MARKUP = "<img src=x onerror=alert(1)>";
 
@@ -50,6 +50,20 @@ describe("the live trace", () => {
     client.disconnect();
     await row(page, "closed", "client-closed").waitFor();
     assert.equal(await page.locator("img").count(), 0);
+    const edges = (cells) => cells.evaluateAll((all) => all.map((cell) => Math.round(cell.getBoundingClientRect().x)));
+    const heads = await edges(page.locator(".trace th"));
+    assert.deepEqual(await edges(row(page, "closed", "client-closed").locator("td")), heads, "its cells are below their heads");
+  });
+
+  it("that begins after a question says what an ack answers", async (t) => {
+    const { w, io, client } = await joined(t);
+    const asked = next(client, "question");
+    serverSide(io, client).emit("question", () => {});
+    const [answer] = await asked;
+    const page = await browser.signedIn(t, service, `#/trace?user=ada&hub=${w.hub}`);
+    await isWatching(page);
+    answer("late");
+    await row(page, "in", "ack", "answers #").waitFor();
   });
 
   it("can be stopped, continued, filtered and cleared", async (t) => {

@@ -21,7 +21,7 @@ function columns(several) {
     { label: "Namespace", hide: "tablet", cell: ({ namespace }) => namespace ?? "" },
     { label: "Event", wrap: true, cell: (seen) => [...what(seen), ...below(seen, several)] },
     { label: "Size", number: true, hide: "phone", cell: ({ size }) => (size === undefined ? "" : bytes(size)) },
-    { label: "Ack", number: true, cell: acknowledged },
+    { label: "Ack", number: true, hide: "phone", cell: acknowledged },
     {
       label: "App server",
       hide: "tablet",
@@ -45,14 +45,16 @@ function who({ connection, user, recipients }) {
   return connection ? { text: user || "(no user)", href: link("connections", {}, connection) } : { text: user ?? "" };
 }
 
-/** What stands below the event where there is no room for its column: a namespace other than `/`, and whose packet it is. */
+/** What stands below the event where it has no column: a namespace other than `/`, the ack, and whose packet it is. */
 function below(seen, several) {
   const { namespace } = seen;
-  const whose = several && who(seen);
-  return [
-    ...(namespace && namespace !== "/" ? [{ text: namespace, note: true, under: "tablet" }] : []),
-    ...(whose && whose.text ? [{ ...whose, under: "phone" }] : []),
+  const whose = several ? [{ ...who(seen), under: "phone" }] : [];
+  const lines = [
+    { text: namespace === "/" ? "" : namespace, note: true, under: "tablet" },
+    { ...acknowledged(seen), under: "phone" },
+    ...whose,
   ];
+  return lines.filter(({ text }) => text);
 }
 
 function what(seen) {
@@ -69,9 +71,11 @@ function what(seen) {
   return seen.payload ? [name, { text: ` ${seen.payload}`, note: true }] : [name];
 }
 
-function acknowledged({ ack, ack_ms: milliseconds }) {
-  if (typeof milliseconds === "number") return latency(milliseconds / 1000);
-  return ack === null || ack === undefined ? "" : { text: `asks #${ack}`, note: true };
+function acknowledged({ type, ack, ack_ms: milliseconds }) {
+  if (typeof milliseconds === "number") return { text: latency(milliseconds / 1000) };
+  if (ack === null || ack === undefined) return { text: "" };
+  // Without a time, the trace has begun after the question.
+  return { text: `${type === "ack" ? "answers" : "asks"} #${ack}`, note: true };
 }
 
 /** A panel with a list of packets. `start` opens the stream, and `close` ends it. `several`: of several clients. */
@@ -225,7 +229,7 @@ export class Trace {
   _row(seen) {
     const element = h(
       "tr",
-      { class: seen.kind },
+      { class: seen.kind === "dropped" ? "dropped" : null },
       this._columns.map((column) => {
         const cell = h("td", { class: classes(column) });
         fill(cell, column.cell(seen));
