@@ -133,6 +133,8 @@ export class MoorageAdapter extends Adapter {
     if (!socket && this.#isConnecting(id)) return super.addAll(id, rooms);
     if (!socket) return this.addSockets({ rooms: new Set([id]) }, [...rooms]);
     const isNew = rooms.has(id) && this.#register(socket);
+    // Nearly always: the service adds the socket to its private room itself.
+    if (isNew && rooms.size === 1 && !this.sids.has(id) && !this.#restoring.has(id)) return super.addAll(id, rooms);
     const before = this.sids.get(id) ?? NONE;
     const known = isNew ? this.#leaveRestored(socket, before) : NONE;
     // The service adds a socket to its private room itself, when it reads the CONNECT answer.
@@ -389,13 +391,17 @@ const DIRECT_CLIENT =
   "A client has connected to this process directly instead of to Moorage: emits to rooms and namespaces do not reach it. " +
   "Do not call io.attach() or io.listen() after useMoorage().";
 
-/** Gives new sockets the property that those of other app servers have, before their middlewares run. */
+/** Gives new sockets the property that those of other app servers have, before their middlewares run: the first one
+ * shows what all inherit from. Another promise for each socket would cost more. */
 function markFresh(nsp: AnyNamespace): void {
   const namespace = insideNamespace(nsp);
   const { _createSocket } = namespace;
-  namespace._createSocket = async (client, auth) => {
+  const marking: typeof _createSocket = async (client, auth) => {
     const socket = await _createSocket.call(nsp, client, auth);
-    socket.handedOver = false;
+    if (namespace._createSocket === marking) namespace._createSocket = _createSocket;
+    const shared = Object.getPrototypeOf(socket) as AnySocket;
+    if (!Object.hasOwn(shared, "handedOver")) Object.defineProperty(shared, "handedOver", { value: false, configurable: true, writable: true });
     return socket;
   };
+  namespace._createSocket = marking;
 }

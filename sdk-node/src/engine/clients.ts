@@ -79,7 +79,8 @@ export class Clients {
   }
 
   #accept(client: number, id: string, request: ClientRequest): void {
-    this.link.send({ type: Type.Opened, client, ...this.engine.terms() });
+    const { pingInterval, pingTimeout, maxPayload } = this.engine.terms();
+    this.link.send({ type: Type.Opened, client, pingInterval, pingTimeout, maxPayload });
     const connection = new Connection(this.engine, this, client, id, request);
     this.#connections.set(client, connection);
     this.engine.accepted(connection);

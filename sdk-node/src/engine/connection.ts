@@ -54,23 +54,23 @@ export class Connection extends EventEmitter {
   readyState: "open" | "closing" | "closed" = "open";
   /** The client's sockets by namespace; the adapters maintain it. */
   readonly sockets = new Map<string, AnySocket>();
-  /** Sockets of earlier connections that go on with this one and are not connected yet, by namespace. */
-  readonly restorations = new Map<string, Restoration>();
 
   /** The trace that the next packet belongs to. */
   #trace: TraceContext | undefined;
   /** Undefined until the first event of a trace that wants an ack. */
   #spans: OpenSpans | undefined;
-  /** A packet whose attachments are still being written. */
-  #parts: string[] = [];
+  /** A packet whose attachments are still being written; undefined at other times. */
+  #parts: string[] | undefined;
   #missingAttachments = 0;
   /** Packets and calls that wait while socket.io handles a DISCONNECT; undefined at other times. */
   #deferred: Deferred | undefined;
   #drainScheduled = false;
+  /** Undefined unless a socket of an earlier connection goes on with this one. */
+  #restorations: Map<string, Restoration> | undefined;
   /** Make the frames with the data that the service keeps of the sockets, after their "disconnect" listeners; by
-   * namespace. */
-  readonly #saves = new Map<string, () => Save>();
-  #pids: string[] = [];
+   * namespace. Undefined without such sockets. */
+  #saves: Map<string, () => Save> | undefined;
+  #pids: string[] | undefined;
   #endedByService = false;
   /** Events of the client that want an answer and have got none. */
   unanswered = 0;
@@ -90,6 +90,11 @@ export class Connection extends EventEmitter {
     this.link = siblings.link;
     this.remoteAddress = request.socket.remoteAddress ?? "";
     this.transport = { name: request._query["transport"] ?? "websocket", writable: true };
+  }
+
+  /** Sockets of earlier connections that go on with this one and are not connected yet, by namespace. */
+  get restorations(): Map<string, Restoration> {
+    return (this.#restorations ??= new Map());
   }
 
   /** Handles packets of the client. */
@@ -134,7 +139,7 @@ export class Connection extends EventEmitter {
   restore(namespace: string, packet: string, restoration: Restoration): void {
     const begin = (): void => {
       const { pid, text } = askForSession(packet.slice(1));
-      this.#pids.push(pid);
+      (this.#pids ??= []).push(pid);
       this.restorations.set(namespace, restoration);
       this.server.restorations.set(pid, restoration);
       this.#deliver(text);
@@ -216,10 +221,10 @@ export class Connection extends EventEmitter {
     if (this.#moving?.withholds(data)) return this;
     if (this.listenerCount("packetCreate") > 0) this.emit("packetCreate", { type: "message", data, options });
     const packet = encodeMessage(data);
-    if (this.#missingAttachments > 0) {
+    if (this.#parts !== undefined) {
       this.#parts.push(packet);
       this.#missingAttachments -= 1;
-      if (this.#missingAttachments === 0) this.#sendParts(options);
+      if (this.#missingAttachments === 0) this.#sendParts(this.#parts, options);
     } else if (typeof data === "string" && (this.#missingAttachments = attachments(data)) > 0) {
       this.#parts = [packet];
     } else if (options?.volatile) {
@@ -232,9 +237,8 @@ export class Connection extends EventEmitter {
     return this;
   }
 
-  #sendParts(options: WriteOptions | undefined): void {
-    const parts = this.#parts;
-    this.#parts = [];
+  #sendParts(parts: readonly string[], options: WriteOptions | undefined): void {
+    this.#parts = undefined;
     const payload = joinPackets(parts);
     if (options?.volatile) this.#sendVolatile(parts[0]?.slice(1), payload);
     else this.link.send({ type: Type.Packet, client: this.client, payload });
@@ -280,21 +284,21 @@ export class Connection extends EventEmitter {
     if (this.readyState === "closed") return;
     this.readyState = "closed";
     this.siblings.forget(this);
-    for (const pid of this.#pids) this.server.restorations.delete(pid);
+    for (const pid of this.#pids ?? []) this.server.restorations.delete(pid);
     this.#spans?.end();
     const namespaces = [...this.sockets.keys()];
     try {
       this.emit("close", reason, description);
     } finally {
-      if (this.#endedByService || this.siblings.losing) this.siblings.save(this.#saves.values(), this.#dismissals(namespaces));
+      const saves = this.#saves;
+      if (saves !== undefined && (this.#endedByService || this.siblings.losing)) this.siblings.save(saves.values(), this.#dismissals(saves, namespaces));
     }
   }
 
   /** The packets that end sockets which a "disconnect" listener of another namespace has disconnected. Their client
    * must not come back to them. */
-  #dismissals(namespaces: readonly string[]): FromApp[] {
-    if (this.#saves.size === 0) return [];
-    const ended = namespaces.filter((namespace) => !this.#saves.has(namespace));
+  #dismissals(saves: ReadonlyMap<string, unknown>, namespaces: readonly string[]): FromApp[] {
+    const ended = namespaces.filter((namespace) => !saves.has(namespace));
     return ended.map((namespace) => ({ type: Type.Packet, client: this.client, payload: disconnectPacket(namespace) }));
   }
 
@@ -356,6 +360,6 @@ export class Connection extends EventEmitter {
 
   /** The socket in this namespace may come back. `frame` makes the frame with the data that the service keeps of it. */
   keep(namespace: string, frame: () => Save): void {
-    this.#saves.set(namespace, frame);
+    (this.#saves ??= new Map<string, () => Save>()).set(namespace, frame);
   }
 }

@@ -19,6 +19,26 @@ async function frozen(world, client = 1) {
   return state;
 }
 
+test("every other socket says before its middlewares that nobody has handed it over", async () => {
+  const { io, dispatch } = await stage(0);
+  const said = [];
+  for (const name of ["/", "/more"])
+    io.of(name).use((socket, go) => {
+      said.push([name, socket.handedOver]);
+      go();
+    });
+  for (const client of [1, 2]) {
+    dispatch.open(client, `c${client}`, null, HANDSHAKE);
+    dispatch.packet(client, "40");
+    dispatch.packet(client, "40/more,");
+  }
+  dispatch.adopt(adopt());
+  await poll(() => io.of("/").sockets.size === 3 && io.of("/more").sockets.size === 2);
+  assert.deepEqual(said.sort(), [["/", false], ["/", false], ["/more", false], ["/more", false]]);
+  const handedOver = [...io.of("/").sockets.values()].filter((socket) => socket.handedOver);
+  assert.deepEqual(handedOver.map(({ id }) => id), ["moved"]);
+});
+
 describe("a client that arrives", () => {
   test("has its id, rooms, data and auth, and no CONNECT answer leaves", async () => {
     const { io, uplink, dispatch } = await stage(0);
