@@ -46,6 +46,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "wire/recovery/moving.py": "cluster/recovery/test_fetches.py",
     "wire/recovery/losses.py": "cluster/recovery/test_losses.py",
     "wire/recovery/late.py": "cluster/recovery/test_late.py",
+    "wire/recovery/handing.py": "cluster/recovery/test_handing.py",
     "edge/moorage/frames/answers.py": "edge/moorage/test_questions.py",
     "edge/moorage/causes.py": "edge/moorage/test_server.py",
     "edge/moorage/ports.py": "edge/moorage/test_link.py",

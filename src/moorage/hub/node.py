@@ -58,6 +58,7 @@ class Node(Clients):
             settings_of=self.settings_of,
         )
         self.claims.session_changed = self.keeping.session_changed
+        self.claims.came_elsewhere = self.keeping.heirs.appeared
         self.claims.gone_elsewhere = self.keeping.heirs.dropped
         return self.keeping
 

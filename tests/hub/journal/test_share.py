@@ -179,3 +179,66 @@ def test_what_is_handed_over_after_the_second_loss_arrives(lost: Keeper, heir: K
     client.save(b"{}")
     client.come_back()
     assert [event[2] for event in client.events] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("had", [True, False])
+@pytest.mark.parametrize("fails", ["before", "meanwhile", "until the last step", "after"])
+def test_a_journal_that_fails_while_it_is_stored_once_more(
+    lost: Keeper, heir: Keeper, fails: str, had: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not stored again when the journal is back. Clients that were away all the time get new sockets
+    when the heir is lost, too, and never a part. Those that are back by then are resumed."""
+    monkeypatch.setattr(share, "STEP_SOCKETS", 1)
+    here, *away = clients = [lost.client() for _ in range(4)]
+    if had:
+        lost.emit(ROOT, b'42["had",0]')
+    for client in clients:
+        client.read()
+    lost.emit(ROOT, b'42["missed",1]')
+    jobs: list[Job[None]] = []
+    heir.heirs.work = jobs.append
+    last, journal = Keeper(), heir.world.keeping.journal
+
+    def fail() -> None:
+        heir.world.store.works = False
+        heir.client()
+        assert journal.down
+
+    if fails == "before":
+        fail()
+    heir.inherit(lost)
+    (job,) = jobs
+    if fails == "before":
+        finished(job)
+    else:
+        next(job)
+        next(job)
+    if fails == "after":
+        finished(job)
+    if fails != "before":
+        fail()
+    here.stage = heir
+    here.save(b"{}")
+    here.come_back()
+    if fails == "meanwhile":
+        finished(job)
+    heir.world.store.works = True
+    heir.tick(3.0)
+    heir.world.settle()
+    assert not journal.down
+    if fails == "until the last step":
+        finished(job)
+    heir.emit(ROOT, b'42["at the heir",2]', 11)
+    here.read()
+    assert [event[2] for event in here.events] == [1, 2]
+    here.lose()
+    heir.emit(ROOT, b'42["at the heir",3]', 12)
+    last.inherit(heir)
+    for client in clients:
+        client.stage = last
+        client.save(b"{}")
+        client.come_back(answer=client is here)
+    assert [event[2] for event in here.events] == [3]
+    assert len(last.returns.sockets) == 1
+    assert sum(refused(last).values()) == len(away)
+    assert refused(last).keys() <= {"unknown", "dropped"}

@@ -1,7 +1,7 @@
 // App servers (their command line: the last arguments), and stock clients at the first of two nodes. That node is killed
 // while everything is being emitted to; the clients reconnect at the second one. Prints what they got.
 //
-// APPS in the environment is the number of app servers, 1 if it is missing.
+// APPS in the environment is the number of app servers, 1 if it is missing, and IDS has their server ids.
 // Arguments: URL of the first node and its process id, URL of the second node, number of clients, then the app server.
 
 import { spawn } from "node:child_process";
@@ -14,9 +14,17 @@ const [first, pid, second, count, ...command] = process.argv.slice(2);
 const require = createRequire(new URL("../../../sdk-node/package.json", import.meta.url));
 const { io: connect } = require("socket.io-client");
 
+const ids = (process.env.IDS ?? "").split(",");
+
 class App {
-  #process = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
-  #answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+  #process;
+  #answers;
+
+  constructor(id) {
+    const env = { ...process.env, SERVER_ID: id };
+    this.#process = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"], env });
+    this.#answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+  }
 
   async answer() {
     return JSON.parse((await this.#answers.next()).value);
@@ -32,7 +40,7 @@ class App {
   }
 }
 
-const apps = Array.from({ length: Number(process.env.APPS ?? 1) }, () => new App());
+const apps = Array.from({ length: Number(process.env.APPS ?? 1) }, (_, place) => new App(ids[place] ?? ""));
 await Promise.all(apps.map((app) => app.answer()));
 const tell = (order) => Promise.all(apps.map((app) => app.tell(order)));
 
@@ -97,7 +105,13 @@ const found = clients.map(({ got }) => ({
   direct: inOrder(got.direct, sentDirect, got.direct[0]?.app),
   asked: got.asked === (process.env.ASK ? 2 : 0),
 }));
-const odd = clients.filter((_, place) => !Object.values(found[place]).every((each) => each === true || each === 1)).map(({ got }) => got);
+// What is missing, or comes a second time or too early, by kind and app server.
+const holes = (got) => ["news", "all"].flatMap((kind) => counts.flatMap(({ app }) => {
+  const numbers = got[kind].filter((each) => each.app === app).map(({ number }) => number);
+  const odd = numbers.flatMap((each, place) => (each === (numbers[place - 1] ?? 0) + 1 ? [] : [[numbers[place - 1], each]]));
+  return odd.length ? [{ kind, app, odd: odd.slice(0, 5), last: numbers.at(-1) }] : [];
+}));
+const odd = clients.filter((_, place) => !Object.values(found[place]).every((each) => each === true || each === 1)).map(({ got }) => ({ ids: got.ids, holes: holes(got) }));
 const [recovered, faults] = [counts.flatMap(({ recovered }) => recovered), counts.flatMap(({ faults }) => faults)];
 console.log(JSON.stringify({ counts, found, recovered, faults, odd: odd.slice(0, 1) }));
 for (const app of apps) app.kill();

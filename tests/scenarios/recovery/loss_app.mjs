@@ -10,7 +10,8 @@ const { useMoorage } = await import(new URL("../../../sdk-node/dist/esm/index.js
 
 const faults = [];
 const io = new Server({ connectionStateRecovery: { maxDisconnectionDuration: 60_000 } });
-const link = await useMoorage(io, { hub: "app", connectionString, quietRecovery: quiet === "quiet" });
+const serverId = process.env.SERVER_ID || undefined;
+const link = await useMoorage(io, { hub: "app", connectionString, serverId, quietRecovery: quiet === "quiet" });
 link.on("error", (error) => faults.push(String(error)));
 
 const recovered = [];

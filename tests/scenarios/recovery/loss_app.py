@@ -18,6 +18,12 @@ from moorage.sdk import use_moorage, use_moorage_sync
 CONNECTION_STRING, MODE, QUIET = sys.argv[1:4]
 OPTIONS: Any = {"max_disconnection_duration": 60, "quiet": QUIET == "quiet"}
 APP = str(os.getpid())
+SERVER: Any = {
+    "hub": "app",
+    "connection_string": CONNECTION_STRING,
+    "server_id": os.environ.get("SERVER_ID") or None,
+    "connection_state_recovery": OPTIONS,
+}
 counts = {"number": 0, "direct": 0}
 recovered: list[dict[str, Any]] = []
 served: set[str] = set()
@@ -46,7 +52,7 @@ async def aio() -> None:
     async def disconnect(sid: str, reason: str) -> None:
         served.discard(sid)
 
-    await use_moorage(sio, hub="app", connection_string=CONNECTION_STRING, connection_state_recovery=OPTIONS)
+    await use_moorage(sio, **SERVER)
 
     async def emit() -> None:
         counts["number"] += 1
@@ -125,7 +131,7 @@ def threads() -> None:
     def disconnect(sid: str, reason: str) -> None:
         served.discard(sid)
 
-    use_moorage_sync(sio, hub="app", connection_string=CONNECTION_STRING, connection_state_recovery=OPTIONS)
+    use_moorage_sync(sio, **SERVER)
 
     def emit() -> None:
         with lock:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from moorage.cluster.coverage.assignment import Assignment
 from moorage.cluster.coverage.homes import Instance, Via
 from moorage.cluster.members.membership import Member
+from moorage.cluster.recovery.handing import Handing
 from moorage.cluster.router import Router
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
@@ -39,6 +40,11 @@ class Coverage:
         """The assignments, by hub."""
         router.handlers[Mark] = self._marked
         router.handlers[Uncovered] = self._uncovered
+
+    @property
+    def heirs(self) -> Handing | None:
+        """Finds the heirs of lost nodes. None without journals."""
+        return self._router.recovery.handing
 
     def nodes(self, app: AppServer, hub: Hub, covered: Collection[str]) -> tuple[NodeRow, ...]:
         """All live nodes, ordered by incarnation. The app server has a session at the nodes in `covered`, and

@@ -14,6 +14,8 @@ from moorage.hub.turns import Intake, Job, Turns
 from moorage.wire.errors import PeerError
 
 RECENT_SECONDS: Final = 20.0
+REMEMBERED: Final = 1_000
+"""Maximum number of lost nodes whose heirs are remembered."""
 
 log: Final = logs.get("recovery")
 
@@ -57,6 +59,8 @@ class LostNodes:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recent: dict[str, float] = {}
         """Nodes that were lost a moment ago, and when."""
+        self._heirs_of: dict[str, str] = {}
+        """The heirs of lost nodes, this one among them; the latest loss last."""
         heirs.is_alive = lambda node: node in peers()
         heirs.forsaken = _forsaken
         heirs.work = self._work.add
@@ -64,13 +68,22 @@ class LostNodes:
     def remove(self, node: str) -> None:
         """A node is gone."""
         self._recent[node] = asyncio.get_running_loop().time()
-        if heir_of(node, (self._own, *self._peers())) == self._own:
+        heir = heir_of(node, (self._own, *self._peers()))
+        self._heirs_of.pop(node, None)
+        self._heirs_of[node] = heir
+        if len(self._heirs_of) > REMEMBERED:
+            del self._heirs_of[next(iter(self._heirs_of))]
+        if heir == self._own:
             self.heirs.expect(node)
             task = asyncio.get_running_loop().create_task(self._take_over(node))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
             self.heirs.known(node)
+
+    def heir(self, node: str) -> str:
+        """The heir of a lost node; "" if this node does not know of the loss."""
+        return self._heirs_of.get(node, "")
 
     def recent(self) -> list[str]:
         """Nodes that were lost so lately that their sockets may not be at their heirs yet."""

@@ -10,6 +10,7 @@ from moorage.cluster.directory import Directory
 from moorage.cluster.members.membership import Membership
 from moorage.cluster.recovery.barrier import Barrier
 from moorage.cluster.recovery.fetches import Fetches
+from moorage.cluster.recovery.handing import Handing
 from moorage.cluster.recovery.late import LateEmits
 from moorage.cluster.recovery.losses import ClusterLosses
 from moorage.cluster.recovery.lost_nodes import Journals, LostNodes
@@ -18,6 +19,7 @@ from moorage.hub.node import Node
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
 from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.commands import Command, SendToConnection
+from moorage.wire.recovery import handing
 from moorage.wire.recovery.late import LateEnd, Lateness, Wanted
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Awaited, Moving, Reached
@@ -26,6 +28,8 @@ SINCE: Final = (1, 1)
 """Version of the messages between nodes since which sockets move."""
 TELLS_SINCE: Final = (1, 3)
 """Version since which nodes tell what a lost node had not carried out."""
+HANDS_ON_SINCE: Final = (1, 5)
+"""Version since which an app server's home hands over to an heir that the app server does not cover."""
 AT_ONCE: Final = 500
 """Maximum number of sockets that leave at the same time, when the node ends."""
 AGAIN: Final = 4.0
@@ -86,8 +90,10 @@ class ClusterRecovery:
         self.losses = ClusterLosses(node, self, names.keys(), arriving.complete)
         self.late: LateEmits | None = None
         """Set if nodes keep journals."""
-        for kind in get_args(Lateness):
+        for kind in (*get_args(Lateness), *get_args(handing.Handing)):
             cluster.handlers[kind] = self._without_journals
+        self.handing: Handing | None = None
+        """Set with `late`."""
         for kind in get_args(Loss):
             cluster.handlers[kind] = self.losses.take
         for kind in get_args(Moving):
@@ -111,6 +117,8 @@ class ClusterRecovery:
             del self._past[next(iter(self._past))]
         if self.fetches.lost is not None:
             self.fetches.lost.remove(node)
+        if self.handing is not None:
+            self.handing.remove(node)
         self.barrier.remove(node)
         self.fetches.remove(node)
         self.losses.remove(node)
@@ -125,6 +133,9 @@ class ClusterRecovery:
         self.late = LateEmits(self._node, keeping, self, self._own, self._names.keys())
         for kind in get_args(Lateness):
             self._cluster.handlers[kind] = self.late.take
+        self.handing = Handing(self._node, keeping.heirs, self, self._own, lost.heir)
+        for kind in get_args(handing.Handing):
+            self._cluster.handlers[kind] = self.handing.take
         self._node.claims.elsewhere = self.fetches
         return lost
 
@@ -133,6 +144,9 @@ class ClusterRecovery:
         it had sent to the lost node."""
         if isinstance(envelope.body, Wanted):
             self.tell(envelope.origin, LateEnd(envelope.body.lost, complete=not self.has_sent))
+        elif isinstance(envelope.body, handing.HeirSought):
+            found = handing.HeirFound(envelope.body.lost, envelope.body.hub, is_heir=False)
+            self.tell(envelope.origin, found)
 
     async def restart(self) -> None:
         """This node has started again, alone: it goes on with the sockets that it had before."""
@@ -210,14 +224,23 @@ class ClusterRecovery:
 
     def tells(self, node: str) -> bool:
         """True if a node is there, with a version that tells what a lost one had not carried out."""
+        return self._has_version(node, TELLS_SINCE)
+
+    def _has_version(self, node: str, since: tuple[int, int]) -> bool:
         membership = self._cluster.membership
         member = None if membership is None else membership.members.get(node)
-        return node in self._names and (member is None or member.version >= TELLS_SINCE)
+        return node in self._names and (member is None or member.version >= since)
 
     @property
     def has_sent(self) -> bool:
         """True if this node has sent any emit to others."""
         return self.losses.has_sent
+
+    # -- handing.Network -----------------------------------------------------------------------------------
+
+    def hands_on(self, node: str) -> bool:
+        """True if a node is there, with a version that knows the messages of `wire.recovery.handing`."""
+        return self._has_version(node, HANDS_ON_SINCE)
 
     # -- fetches.Peers ------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.hub import AppServer, Hub
+from moorage.hub.journal.unfinished import Unfinished
 from moorage.hub.ports import Answers, Reach, Reply
 from moorage.hub.turns import AT_ONCE, Job
 from moorage.wire.commands import Ask, Cast, Command, Outcome, Write
@@ -37,6 +38,30 @@ class Beyond(Reach, Protocol):
     """The app server's number of the command that is being forwarded."""
 
 
+class Heir(Protocol):
+    """The heir of a lost node, if the app server does not cover it: gets what the lost node had not carried
+    out."""
+
+    def unfinished(self, found: Unfinished) -> None:
+        """A command that the lost node may not have carried out."""
+
+    def settled(self, instance: str, number: int) -> None:
+        """That was all of this app server."""
+
+    def saved(self, server: str, namespace: str, sid: str, data: bytes) -> None:
+        """The data of a socket that the lost node had."""
+
+
+class HeirsElsewhere(Protocol):
+    """Finds the heirs of lost nodes among the other nodes."""
+
+    def find(
+        self, lost: str, hub: str, covered: Collection[str], done: Callable[[Heir | None], object]
+    ) -> None:
+        """Call `done` with the heir of a lost node, once that knows its sockets; with None if the heir is
+        this node or one of `covered`, or if it is not known."""
+
+
 class Carried(Protocol):
     """How far an app server's commands have been carried out at this node."""
 
@@ -52,6 +77,10 @@ class Carried(Protocol):
 
 class Homes(Protocol):
     """The other nodes, for app servers that cover several."""
+
+    @property
+    def heirs(self) -> HeirsElsewhere | None:
+        """None without journals."""
 
     def nodes(self, app: AppServer, hub: Hub, covered: Collection[str]) -> tuple[NodeRow, ...]:
         """All live nodes, this one included, and which of them this app server should cover. It covers
@@ -218,6 +247,14 @@ class Coverage:
         the app server if they cannot be carried out."""
         # Before its first `Cover` it is the only session.
         return self.term == 0 or self._is_home
+
+    def find_heir(self, lost: str, done: Callable[[Heir | None], object]) -> None:
+        """`HeirsElsewhere.find`. None if this session is not the home: it need not forward then."""
+        heirs = self._homes.heirs
+        if heirs is None or not self.forwards:
+            done(None)
+        else:
+            heirs.find(lost, self._server.hub.name, self._nodes, done)
 
     def only_forward(
         self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None

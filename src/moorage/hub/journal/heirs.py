@@ -184,6 +184,11 @@ class Heirs:
         lost = self._lost.get(node)
         return None if lost is None else lost.late.get(hub)
 
+    def takes(self, node: str, hub: str) -> bool:
+        """True if app servers of this hub may hand over to this node what the lost one had not carried
+        out."""
+        return self.estate(node, hub) is not None or self.latecomers(node, hub) is not None
+
     def _sockets(self, node: str, hub: str) -> Share | None:
         lost = self._lost.get(node)
         return None if lost is None or lost.open else lost.hubs.get(hub)
@@ -250,7 +255,8 @@ class Heirs:
             self._proceed(self._lost[node])
 
     def appeared(self, hub: str, instance: str) -> None:
-        """An app server has a session at this node now. It hands over at once, which takes a moment."""
+        """An app server has a session at this node now, or at another one. It hands over at once, which takes
+        a moment."""
         until = self._clock() + HAND_OVER_SECONDS
         for lost in self._lost.values():
             if hub in lost.late:

@@ -92,6 +92,8 @@ class Claims:
         """Connections whose end the app server does not know."""
         self.session_changed: Callable[[Hub, str, bool], object] = lambda hub, instance, up: None
         """Called for each session of an app server at this node that begins or is over."""
+        self.came_elsewhere: Callable[[str, str], object] = lambda hub, instance: None
+        """Called with a hub and the instance of an app server that has a session at another node now."""
         self.gone_elsewhere: Callable[[str], object] = lambda instance: None
         """Called with the instance of an app server whose session at another node is over."""
         self.elsewhere: Elsewhere | None = None
@@ -136,6 +138,8 @@ class Claims:
                 hub.recovery.emptied = self.quiet.emptied
         if linked:
             self.session_changed(hub, server.instance, True)
+        else:
+            self.came_elsewhere(hub.name, server.instance)
 
     def tick_hub(self, hub: Hub, now: float) -> None:
         """Time passes in a hub with recovery, which ends with the last socket and app server that have it."""

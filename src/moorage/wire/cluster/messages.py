@@ -16,6 +16,7 @@ from moorage.wire.commands import Command, Member, Outcome, Report, Selection, S
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.rows import Chunk, Count, Fields
 from moorage.wire.reasons import NODE_BAD_MESSAGE
+from moorage.wire.recovery.handing import Handing
 from moorage.wire.recovery.late import Lateness
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Moving
@@ -103,7 +104,7 @@ class Sockets(Fields, tag=104):
     rows: tuple[Socket, ...]
 
 
-VERSION: Final = (1, 4)
+VERSION: Final = (1, 5)
 """Version of this form. Nodes whose first numbers differ do not work together. The second number grows with
 each addition that older nodes ignore."""
 MAX_SILENT: Final = 100
@@ -198,7 +199,8 @@ Part = Result | Refused | Answer | Finished | Sockets
 Beat = Alive | Goodbye
 Fence = Mark | Uncovered
 Groups = Delta | Acknowledged | Snapshot | WantGroups
-Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding | Moving | Loss | Lateness | Tracing
+Recovering = Moving | Loss | Lateness | Handing
+Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding | Recovering | Tracing
 
 
 class Envelope(Fields):

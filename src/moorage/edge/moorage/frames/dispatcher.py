@@ -15,7 +15,6 @@ from moorage.edge.moorage.frames.fetches import Fetches
 from moorage.edge.moorage.frames.handover import HandOverFrames
 from moorage.edge.moorage.frames.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.frames.unfinished import UnfinishedFrames
-from moorage.edge.moorage.returns import SessionReturns
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.tracing import Traces
 from moorage.hub.handover.move import Move
@@ -72,7 +71,7 @@ class Dispatcher:
         handover = HandOverFrames(server)
         self.proceed: Callable[[], object] = lambda: None
         """Makes the session's waiting frames go on."""
-        unfinished = UnfinishedFrames(server, self._through, self._go_on)
+        unfinished = UnfinishedFrames(server, coverage, self._through, self._go_on)
         self._hub = server.hub.name
         self._wall_clock = wall_clock
         self._headers = headers
@@ -101,7 +100,7 @@ class Dispatcher:
             v1.Drain: self._drain,
             v1.Cover: self._cover,
             v1.Again: self._again,
-            v1.Save: SessionReturns(server).save,
+            v1.Save: unfinished.save,
             v1.Unfinished: unfinished.unfinished,
             v1.Settled: unfinished.settled,
             v1.HandOver: handover.hand_over,
