@@ -84,8 +84,8 @@ class Story:
         self.at_home: list[type] = []
         """The kinds of what the heir tells the home: the news of groups, and its answers."""
         home = keepers.nodes.routers[self.at]
-        for kind in (Delta, wire.HeirFound):
-            home.handlers[kind] = self._noted(self.at_home, home.handlers[kind])
+        for news in (Delta, wire.HeirFound):
+            home.handlers[news] = self._noted(self.at_home, home.handlers[news])
         lost = keepers.nodes.worlds[0]
         assert lost.node.keeping is not None
         lost.node.keeping.session_changed(lost.hub(), INSTANCE, True)

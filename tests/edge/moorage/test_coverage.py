@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moorage.edge.moorage.coverage import COVER_SECONDS, FENCE_SECONDS, Coverage
+from moorage.edge.moorage.coverage import COVER_SECONDS, FENCE_SECONDS, Coverage, HeirsElsewhere
 from moorage.hub.hub import AppServer, Guest, Hub
 from moorage.hub.ports import Answers, Reply
 from moorage.hub.turns import AT_ONCE
@@ -56,6 +56,7 @@ class Cluster:
             NodeRow("n1", "two", "http://h:1", "", True),
         )
         self.number = 0
+        self.heirs: HeirsElsewhere | None = None
         self.waits = False
         self.began: list[tuple[int, bool]] = []
         self.ended = 0

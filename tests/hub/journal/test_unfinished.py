@@ -25,8 +25,8 @@ class Heir(Keeper):
     def __init__(self, *, settle: bool = False) -> None:
         super().__init__()
         lost = Keeper()
-        self.client: Returning = lost.client()
-        self.client.connection.channel = CHANNEL
+        self.had: Returning = lost.client()
+        self.had.connection.channel = CHANNEL
         lost.tick(31.0)
         lost.take(4)
         self.inherit(lost, settle=settle)
@@ -44,13 +44,13 @@ class Heir(Keeper):
     def missed(self) -> list[bytes]:
         estate = self.heirs.estate("lost", HUB)
         assert estate is not None
-        return [entry.payload[:8] for entry in estate.missed(self.client.pid["/"], 0) or ()]
+        return [entry.payload[:8] for entry in estate.missed(self.had.pid["/"], 0) or ()]
 
     @property
     def groups(self) -> Collection[str]:
         estate = self.heirs.estate("lost", HUB)
         assert estate is not None
-        track = estate.recovery.find(self.client.pid["/"])
+        track = estate.recovery.find(self.had.pid["/"])
         return () if track is None else track.groups
 
 
@@ -95,5 +95,5 @@ def test_when_clients_are_resumed_the_sockets_that_it_was_for_end() -> None:
     heir.carry_out(SendToConnection(HUB, "", b'42["a",1]'), client=CHANNEL)
     heir.carry_out(SendToConnection(HUB, "", b'42["a",1]'))
     heir.heirs.handed_over("lost", HUB, "instance", 1)
-    assert [set(lanes) for lanes in missed] == [{ROOT.group, room_group("/", heir.client.sid["/"])}]
+    assert [set(lanes) for lanes in missed] == [{ROOT.group, room_group("/", heir.had.sid["/"])}]
     assert not heir.heirs.takes("lost", HUB)

@@ -62,6 +62,9 @@ def test_an_app_server_that_does_not_cover_the_heir(tmp_path: Path, kind: str, l
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=150, check=False, env=environment
         )
+        for node in nodes[1:]:
+            # Shown if the test fails.
+            print("-- heir" if node is heir_process else "--", *node.lines[-20:], sep="\n")
         check(done.stdout, done.stderr, heir_process)
         assert not [
             line for node in nodes[1:] for line in node.lines if "the sockets of a lost node end" in line
