@@ -9,9 +9,10 @@ from random import Random
 import pytest
 
 from moorage.hub.recovery.causes import LOST, UNREACHED
-from moorage.wire.cluster.messages import Alive
+from moorage.wire.cluster.messages import Alive, Body
 from moorage.wire.commands import EVERYONE, Selection, Send
 from moorage.wire.filters.compiled import Filter
+from moorage.wire.recovery.handing import HeirFound, HeirSought
 from moorage.wire.recovery.late import Late, LateEnd, Wanted
 from tests.cluster.recovery.stage import App, Several, Weather
 from tests.hub.fakes import HUB
@@ -242,5 +243,19 @@ def test_a_node_without_journals_tells_an_heir_whether_anything_is_lost_with_it(
     for body in (Late("node-009", b""), LateEnd("node-009", complete=True)):
         heir.tell("node-001", body)
     several.nodes.settle()
+    assert other.streams.bad == {}
+    assert [stage.world.faults for stage in several.stages] == [[], []]
+
+
+def test_a_node_without_journals_is_no_heir() -> None:
+    """The home of an app server that asks it does not wait."""
+    several = Several(2)
+    home, other = several.nodes.routers
+    said: list[Body] = []
+    home.handlers[HeirFound] = lambda envelope: said.append(envelope.body)
+    home.tell("node-001", HeirSought("node-009", HUB))
+    home.tell("node-001", HeirFound("node-009", HUB, is_heir=True))
+    several.nodes.settle()
+    assert said == [HeirFound("node-009", HUB, is_heir=False)]
     assert other.streams.bad == {}
     assert [stage.world.faults for stage in several.stages] == [[], []]

@@ -17,7 +17,7 @@ from tests.support.admin import Admin
 from tests.support.nats_server import NatsServer
 from tests.support.two_nodes import two_nodes
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node, pytest.mark.scenario]
 MOST = 2
 KEY = "o" * 32
 
