@@ -42,7 +42,7 @@ def states(text: str, **more: Any) -> dict[str, str]:
 def test_a_good_token() -> None:
     found = list(findings(token(sub="ada", role=["a"]), config(), now=NOW, hub="CHAT"))
     assert {one.state for one in found} == {"ok"}
-    assert found[-1] == ("service", "ok", "would accept it", "")
+    assert found[-1] == ("service", "ok", "would accept it for clients of hub chat", "")
     assert any("ada" in one.text for one in found)
     by_secondary = {one.name: one.text for one in findings(token("s" * 32), config(), now=NOW)}
     assert by_secondary["signature"] == "made with keys.secondary"

@@ -79,7 +79,8 @@ def findings(
     if kind == "client" or hub is not None:
         yield _hub(name, hub, config)
     yield _claims(parts)
-    yield _verdict(parts, config, audience, now)
+    whose = f"clients of hub {name}" if kind == "client" else f"a {kind} request"
+    yield _verdict(parts, config, audience, now, whose)
 
 
 def _algorithm(parts: Parts) -> Finding:
@@ -202,8 +203,8 @@ def _claims(parts: Parts) -> Finding:
     )
 
 
-def _verdict(parts: Parts, config: Config, audience: Audience | None, now: float) -> Finding:
-    """Verify the token with the service's own code."""
+def _verdict(parts: Parts, config: Config, audience: Audience | None, now: float, whose: str) -> Finding:
+    """Verify the token with the service's own code. `whose`: for whom it is made."""
     keys = config.keys
     if not keys.primary:
         return Finding("service", "skip", "not asked: there is no access key")
@@ -211,7 +212,7 @@ def _verdict(parts: Parts, config: Config, audience: Audience | None, now: float
     known = AccessKeys(keys.primary, keys.secondary)
     refused = _refusal(parts.token, known, accepted, now=now, leeway=config.auth.clock_skew)
     if refused is None:
-        return Finding("service", "ok", "would accept it")
+        return Finding("service", "ok", f"would accept it for {whose}")
     return Finding(
         "service",
         "fail",
