@@ -17,6 +17,22 @@ def write(folder: Path, text: str, name: str = "moorage.yaml") -> Path:
     return path
 
 
+def test_the_wrong_entry_of_a_long_list_is_named() -> None:
+    good = [f"10.0.{number}.0/24" for number in range(250)]
+    cases = [
+        ("server.deny", "10.0.0.300", "'10.0.0.300' "),
+        ("server.deny", "10.0.0.1/8", "'10.0.0.1/8'; the network is 10.0.0.0/8 "),
+        ("server.trusted_proxies", "2001:db8::1/32", "'2001:db8::1/32'; the network is 2001:db8::/32 "),
+    ]
+    for path, wrong, told in cases:
+        with pytest.raises(ConfigError) as refused:
+            load(None, {}, {path: [*good, wrong, *good]})
+        assert f"found {told}" in str(refused.value)
+    with pytest.raises(ConfigError) as refused:
+        load(None, {}, {"cors.allow_origins": ["https://a.example", "b.example/x"]})
+    assert "found 'b.example/x' " in str(refused.value)
+
+
 def test_nothing_given_is_the_defaults() -> None:
     assert load(None, {}) == Config()
 

@@ -14,7 +14,7 @@ import msgspec
 from moorage.config import check
 from moorage.config.files import parse_text, read_text
 from moorage.config.model import DEFAULT_PATTERN, Config, ConfigError
-from moorage.config.rules import expected, parse
+from moorage.config.rules import ItemError, expected, parse
 from moorage.config.schema import ANY_HUB, SETTINGS, find
 from moorage.config.sources import BODY, Given, Layer, from_env, from_flags, from_tree, merge
 from moorage.edge.settings import TlsSettings
@@ -185,6 +185,9 @@ class _Draft:
             return
         try:
             self.values[path] = parse(setting.rule, given.value)
+        except ItemError as error:
+            shown = f"{_shorten(error.item)}{error.hint}"
+            self.refuse(path, f"expected {expected(setting.rule)}, found {shown} ({given.source})")
         except (ValueError, RecursionError):
             hidden = setting.rule.kind == "secret"
             shown = "" if hidden else f", found {_shorten(given.value)}"

@@ -174,15 +174,39 @@ def _is_base_url(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname) and url.path in ("", "/") and plain
 
 
+class ItemError(ValueError):
+    """One `item` of a list is not valid. `hint` says what may have been meant."""
+
+    def __init__(self, item: str, hint: str = "") -> None:
+        super().__init__(item)
+        self.item = item
+        self.hint = hint
+
+
 def _origins(value: object) -> tuple[str, ...]:
-    entries = [canonical_entry(item.rstrip("/")) for item in _items(value)]
-    if None in entries:
-        raise ValueError("not origins")
-    return tuple(entry for entry in entries if entry is not None)
+    return tuple(map(_origin, _items(value)))
+
+
+def _origin(item: str) -> str:
+    entry = canonical_entry(item.rstrip("/"))
+    if entry is None:
+        raise ItemError(item)
+    return entry
 
 
 def _networks(value: object) -> tuple[str, ...]:
-    return tuple(str(ipaddress.ip_network(item)) for item in _items(value))
+    return tuple(map(_network, _items(value)))
+
+
+def _network(item: str) -> str:
+    try:
+        network = ipaddress.ip_network(item, strict=False)
+    except ValueError:
+        raise ItemError(item) from None
+    # `10.0.0.1/8` may be meant as one address or as the network.
+    if "/" in item and ipaddress.ip_address(item.partition("/")[0]) != network.network_address:
+        raise ItemError(item, f"; the network is {network}")
+    return str(network)
 
 
 def _nats(value: object) -> tuple[str, ...]:
