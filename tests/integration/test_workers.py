@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,27 +21,35 @@ MOST = 40
 """Clients after which both workers have had one, except in one of 10^12 runs."""
 
 
-class Machine:
-    """A service with two workers, and an app server at each worker's own port; a single one has the address
-    that all workers share."""
+class Workers:
+    """A service with two workers."""
 
-    def __init__(self, stack: ExitStack, *sdks: str) -> None:
-        key = secrets.token_hex(16)
+    def __init__(self, stack: ExitStack) -> None:
         flags = ("--set", "shutdown.lb_wait=0", "--set", "cluster.node_name=w")
-        self.process = stack.enter_context(MoorageProcess("--workers", "2", *flags, key=key))
+        self.process = stack.enter_context(MoorageProcess("--workers", "2", *flags))
         started = [self.process.wait_record(event="worker started", node=f"w-{n}") for n in (1, 2)]
         self.pids = [int(record["pid"]) for record in started]
         self.incarnations = [str(record["incarnation"]) for record in started]
+        self.urls = [str(record["url"]) for record in started]
+
+
+class Machine:
+    """A hub of the service, and an app server at each worker's own port; a single one has the address that
+    all workers share."""
+
+    def __init__(self, stack: ExitStack, workers: Workers, clients: ClientProcess, *sdks: str) -> None:
+        self.process = workers.process
+        self.pids = workers.pids
+        self.incarnations = workers.incarnations
         self.hub = fresh("workers")
         self.apps = []
-        urls = [record["url"] for record in started] if len(sdks) > 1 else [self.process.url]
+        urls = workers.urls if len(sdks) > 1 else [self.process.url]
         for sdk, url in zip(sdks, urls, strict=True):
             app = App(sdk)
             stack.callback(app.kill)
-            app.link(f"Endpoint={url};AccessKey={key};Version=1.0;", self.hub)
+            app.link(f"Endpoint={url};AccessKey={self.process.key};Version=1.0;", self.hub)
             self.apps.append(app)
-        self.clients = ClientProcess()
-        stack.callback(self.clients.kill)
+        self.clients = clients
         self.stage = stack.enter_context(Stage(self.process, self.hub, self.apps, self.clients, "websocket"))
         self.stage.define()
 
@@ -60,10 +67,38 @@ class Machine:
         return found[first], found[second]
 
 
-@pytest.fixture(params=[("node", "python"), ("azure", "azure")], ids=["moorage", "azure"])
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    """For tests that kill none of them."""
     with ExitStack() as stack:
-        yield Machine(stack, *request.param)
+        yield Workers(stack)
+
+
+@pytest.fixture(scope="module")
+def clients() -> Iterator[ClientProcess]:
+    process = ClientProcess()
+    yield process
+    process.kill()
+
+
+@pytest.fixture(params=[("node", "python"), ("azure", "azure")], ids=["moorage", "azure"])
+def sdks(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Of the app servers at the two workers."""
+    found: tuple[str, str] = request.param
+    return found
+
+
+@pytest.fixture
+def machine(workers: Workers, clients: ClientProcess, sdks: tuple[str, str]) -> Iterator[Machine]:
+    with ExitStack() as stack:
+        yield Machine(stack, workers, clients, *sdks)
+
+
+@pytest.fixture
+def own(clients: ClientProcess, sdks: tuple[str, str]) -> Iterator[Machine]:
+    """With workers that the test may kill."""
+    with ExitStack() as stack:
+        yield Machine(stack, Workers(stack), clients, *sdks)
 
 
 def test_rooms_and_emits_cross_workers(machine: Machine) -> None:
@@ -84,19 +119,19 @@ def test_rooms_and_emits_cross_workers(machine: Machine) -> None:
     assert there.until(["end"]) == []
 
 
-def test_a_worker_that_is_killed_comes_back_and_the_other_goes_on(machine: Machine) -> None:
-    here, there = machine.crew(reconnection=True, reconnectionDelay=50, reconnectionDelayMax=200)
-    first, _ = machine.stage.spaces
-    machine.stage.unwanted -= {"link", "problem"}
-    os.kill(machine.pids[1], signal.SIGKILL)
-    machine.clients.wait(notice="disconnect", client=there.number, reason="transport close")
-    machine.clients.wait_until(
-        lambda: len(machine.clients.heard(notice="connect", client=there.number)) == 2, "it is back"
+def test_a_worker_that_is_killed_comes_back_and_the_other_goes_on(own: Machine) -> None:
+    here, there = own.crew(reconnection=True, reconnectionDelay=50, reconnectionDelayMax=200)
+    first, _ = own.stage.spaces
+    own.stage.unwanted -= {"link", "problem"}
+    os.kill(own.pids[1], signal.SIGKILL)
+    own.clients.wait(notice="disconnect", client=there.number, reason="transport close")
+    own.clients.wait_until(
+        lambda: len(own.clients.heard(notice="connect", client=there.number)) == 2, "it is back"
     )
     first.emit("all are here")
     for client in (here, there):
         assert client.next("all are here") == []
-    assert machine.clients.heard(notice="disconnect", client=here.number) == []
+    assert own.clients.heard(notice="disconnect", client=here.number) == []
 
 
 @pytest.mark.parametrize("transport", ["polling", "upgrade"])
@@ -115,12 +150,14 @@ def test_every_request_may_arrive_at_any_worker(machine: Machine, transport: str
 
 
 @pytest.mark.parametrize("sdk", ["node", "python", "threads", "azure"])
-def test_one_app_server_with_one_address_serves_all_workers(sdk: str) -> None:
+def test_one_app_server_with_one_address_serves_all_workers(
+    workers: Workers, clients: ClientProcess, sdk: str
+) -> None:
     with ExitStack() as stack:
-        machine = Machine(stack, sdk)
+        machine = Machine(stack, workers, clients, sdk)
         (space,) = machine.stage.spaces
-        clients = machine.crew()
-        for client in clients:
+        crew = machine.crew()
+        for client in crew:
             client.emit("up")
             assert space.event(client, "up") == []
             space.join(client, "room")
@@ -128,14 +165,16 @@ def test_one_app_server_with_one_address_serves_all_workers(sdk: str) -> None:
             assert client.next("to one") == []
         for target in ({}, {"to": ["room"]}):
             space.emit("to all", **target)
-            for client in clients:
+            for client in crew:
                 assert client.next("to all") == []
 
 
 @pytest.mark.parametrize("sdk", ["node", "python"])
-def test_the_only_app_server_keeps_the_clients_of_a_worker_when_another_is_killed(sdk: str) -> None:
+def test_the_only_app_server_keeps_the_clients_of_a_worker_when_another_is_killed(
+    clients: ClientProcess, sdk: str
+) -> None:
     with ExitStack() as stack:
-        machine = Machine(stack, sdk)
+        machine = Machine(stack, Workers(stack), clients, sdk)
         (space,) = machine.stage.spaces
         machine.stage.unwanted -= {"link", "problem"}
         crew = machine.crew(reconnection=True, reconnectionDelay=50, reconnectionDelayMax=200)
