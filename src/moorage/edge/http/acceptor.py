@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from itertools import chain
 from typing import Final, NamedTuple, cast
 
 from moorage.edge.http import upgrade
@@ -19,12 +20,11 @@ from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import HEADER_TIMEOUT
 
-_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_VALUE: Final = r"[\t -~\x80-\xff]*"
+_START: Final = re.compile(r"GET (/[!-~]*) HTTP/1\.1(?=\r\n)")
 # Possessive, so that no request is tried in several ways.
-_HEAD: Final = re.compile(rf"GET (/[!-~]*) HTTP/1\.1(?:\r\n{_NAME}+:{_VALUE}+)*+")
-# A value without the spaces around it. Those behind it are skipped on the way to the next header.
-_HEADER: Final = re.compile(rf"\r\n({_NAME}):[ \t]*((?:{_VALUE}[!-~\x80-\xff])?)")
+_HEADER: Final = re.compile(r"\r\n([!#$%&'*+.^_`|~0-9A-Za-z-]++):([\t -~\x80-\xff]*+)")
+_AROUND: Final = len("\r\n:")
+"""Characters of a header besides its name and its value."""
 _BODY: Final = frozenset(("content-length", "transfer-encoding", "expect"))
 _NONE: Final = ("",)
 """The values of a header that is missing."""
@@ -139,13 +139,16 @@ def read_upgrade(data: bytes, limit: int) -> tuple[str, dict[str, list[str]], in
         return None
     # Decoded once, and one expression for all headers: a call of each for every header costs 10 us more.
     text = str(data[:end], "latin-1")
-    head = _HEAD.fullmatch(text)
-    if head is None:
+    start = _START.match(text)
+    if start is None:
         return None
-    found = _HEADER.findall(text, head.end(1))
-    headers = {name.lower(): [value] for name, value in found}
+    found = _HEADER.findall(text, start.end())
+    # The expression skips what is not a header: then some characters are missing.
+    if start.end() + _AROUND * len(found) + sum(map(len, chain.from_iterable(found))) != end:
+        return None
+    headers = {name.lower(): [value.strip(" \t")] for name, value in found}
     if len(headers) < len(found):
-        headers = upgrade.gathered(found)
+        headers = upgrade.gathered((name, value.strip(" \t")) for name, value in found)
     if len(found) > MAX_HEADERS or not _BODY.isdisjoint(headers):
         return None
     if headers.get("upgrade", _NONE)[0].lower() != "websocket":
@@ -153,4 +156,4 @@ def read_upgrade(data: bytes, limit: int) -> tuple[str, dict[str, list[str]], in
     connection = headers.get("connection", _NONE)[0].lower()
     if connection != "upgrade" and "upgrade" not in [token.strip(" \t") for token in connection.split(",")]:
         return None
-    return head[1], headers, end + 4
+    return start[1], headers, end + 4
