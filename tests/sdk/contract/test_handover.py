@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -212,6 +214,30 @@ async def test_what_an_app_does_with_a_socket_that_moves_goes_by_its_room(case: 
     assert case.heard.notes == []
     await case.peer.send(v1.Resume(1), v1.Left(1, "/"))
     assert await case.next() == [(case.sid, "server disconnect")]
+
+
+@pytest.mark.parametrize("end", ["the last ack", "the session's end"])
+async def test_nothing_is_left_of_a_released_client(case: Case, end: str) -> None:
+    clients = weakref.WeakSet([case.sio.eio.by_number[1]])
+    await case.call(case.sio.emit, "q", to=case.sid, callback=case.heard)
+    await case.call(case.sio.emit, "q", to=case.sid, callback=case.heard)
+    await case.peer.send(v1.Freeze(1))
+    while not isinstance(await case.peer.any_frame(), v1.State):
+        pass
+    await case.peer.send(v1.Released(1), v1.Packet(1, b'431["first"]'))
+    assert await case.next() == ["first"]
+    assert len(clients) == 1, "it waits for an ack"
+    if end == "the last ack":
+        await case.peer.send(v1.Packet(1, b'432["second"]'))
+        assert await case.next() == ["second"]
+    else:
+        await case.lose_session()
+
+    def gone() -> bool:
+        gc.collect()
+        return not clients
+
+    await until(gone)
 
 
 async def test_a_client_that_nobody_took_goes_on(case: Case) -> None:

@@ -107,6 +107,7 @@ class ClientDispatcher(Movers[ClientT]):
 
     def all_gone(self, slot: int | None = None) -> None:
         """The session is over, and all its clients with it: the session with this slot, or all."""
+        self._forget_late(slot)
         for client in self._table.forget_all(slot):
             # If the node is lost, another one may keep its sockets.
             client.may_return = not client.closing

@@ -20,6 +20,7 @@ from moorage.sdk.clients.members import Member, Parting, Stage
 from moorage.sdk.clients.packets import Ack, PacketReader, complete
 from moorage.sdk.errors import UsageError
 from moorage.sdk.exchange.manager import SocketManager
+from moorage.sdk.link.planner import slot_of
 from moorage.sdk.link.session import End
 from moorage.wire.moorage.v1 import (
     Adopt,
@@ -167,6 +168,13 @@ class Movers(Generic[ClientT]):
             known = late.get(plan.namespace)
             if isinstance(plan, Ack) and known is not None:
                 self._late_ack(known, plan)
+        if not any(member.waiting for member in late.values()):
+            del self._late[number]
+
+    def _forget_late(self, slot: int | None) -> None:
+        """No more acks come from the session with this slot, or from any."""
+        for number in [number for number in self._late if slot in {None, slot_of(number)}]:
+            del self._late[number]
 
     # -- clients that arrive -------------------------------------------------------------------------------
 
