@@ -181,7 +181,7 @@ export class Moorage extends EventEmitter<MoorageEvents> {
 
   #lost(cause: Error): void {
     debug("lost: %s", cause.message);
-    if (!this.emit("lost", cause)) this.log(`lost the link to ${this.clientUrl}: ${cause.message}; reconnecting`);
+    if (!this.emit("lost", cause)) this.log(`lost the link, reconnecting. ${cause.message}`);
   }
 
   #restored(resumed: boolean): void {

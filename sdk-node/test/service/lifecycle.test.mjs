@@ -79,7 +79,7 @@ describe("a cut link", () => {
     const { proxy, io } = await proxied(w, { moorage: { log: (line) => lines.push(line) } });
     await proxy.cut();
     await poll(() => lines.length === 1, "a line");
-    assert.match(lines[0], /lost the link .*; reconnecting/);
+    assert.match(lines[0], /^lost the link, reconnecting\. The link to http:\S+ .*\.$/);
     await proxy.restore();
     await poll(() => lines.length === 2, "a second line");
     assert.match(lines[1], /restored the link .*; nothing was lost/);
