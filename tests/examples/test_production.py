@@ -77,6 +77,15 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_unit_can_write_the_folder_of_the_recovery_page() -> None:
+    unit = (ROOT / "deploy/moorage.service").read_text()
+    (folder,) = re.findall(
+        r"^  folder: (.+)$", (ROOT / "docs/howto/recover-connections.md").read_text(), re.M
+    )
+    assert "ProtectSystem=strict" in unit
+    assert re.findall(r"^StateDirectory=(.+)$", unit, re.M) == [folder.removeprefix("/var/lib/")]
+
+
 class Nginx:
     """The page's nginx in a folder, on free ports."""
 
