@@ -29,6 +29,7 @@ from moorage.wire.commands import Command, Exists, Member, Outcome, Selection, S
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
 from moorage.wire.reasons import NODE_BAD_MESSAGE
+from moorage.wire.recovery.handing import Handing
 from moorage.wire.recovery.late import Lateness
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Moving
@@ -115,6 +116,7 @@ def test_no_tag_is_used_twice_and_commands_end_at_99() -> None:
         *get_args(Moving),
         *get_args(Loss),
         *get_args(Lateness),
+        *get_args(Handing),
         *get_args(Tracing),
         Packets,
     } == set(tags)
@@ -193,7 +195,7 @@ def test_a_heartbeat_of_another_version_is_read() -> None:
     ]
     later = decode(_pack(["n1", beat, 0])).body
     assert later == Alive("node", False, (2, 3), "r", "http://a:1", 7, "ready", "9.0", 5.0, 1.0, ("n2",))
-    assert decode(_pack(["n1", [105, "node"]])).body == Alive("node", version=(1, 4))
+    assert decode(_pack(["n1", [105, "node"]])).body == Alive("node", version=(1, 5))
 
 
 def test_deeply_nested_arrays_are_refused() -> None:
