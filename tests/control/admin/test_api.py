@@ -159,6 +159,17 @@ async def test_bad_bodies(served: Served, body: bytes, code: str) -> None:
     assert (await served.code("/disconnect", "POST", body=body))[1] == code
 
 
+async def test_a_wrong_name_is_explained_without_a_regular_expression(served: Served) -> None:
+    for fields, told in (
+        ({"hub": "../x"}, "hub: expected a letter, then"),
+        ({"hub": "app", "namespace": "chat"}, "namespace: expected a text that begins with /"),
+        ({"hub": "app", "user": 5}, "Expected `str`, got `int` - at `$.user`"),
+    ):
+        refused = await served.ask("/disconnect", "POST", body={"user": "a", **fields})
+        assert told in refused.json()["message"]
+        assert "regex" not in refused.json()["message"]
+
+
 async def test_arguments_of_any_depth(served: Served) -> None:
     """Where the stack ends, reading may just succeed, and what is done next may just fail."""
     statuses = set()

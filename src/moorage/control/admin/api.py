@@ -231,12 +231,21 @@ def _query(raw: bytes, kind: type[msgspec.Struct]) -> Any:
     return query
 
 
+FORMS: Final = {
+    "hub": "hub: expected a letter, then up to 127 of A-Z a-z 0-9 _ ` , . [ ]",
+    "namespace": "namespace: expected a text that begins with / and has no comma, ? or control character",
+}
+"""What to say instead of a regular expression."""
+_FORM: Final = re.compile(rf"matching regex .* at `\$\.({'|'.join(FORMS)})`$")
+
+
 def _decoded(body: bytes, kind: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # The message names the fault and its place, not the value: that may be a key.
-        raise PeerError(API_BAD_BODY, str(error)[:200]) from None
+        found = _FORM.search(str(error))
+        raise PeerError(API_BAD_BODY, FORMS[found[1]] if found else str(error)[:200]) from None
 
 
 async def _body(request: Request) -> bytes:
