@@ -7,7 +7,9 @@ import asyncio
 import gc
 import json
 import os
+import ssl
 import weakref
+from pathlib import Path
 
 import pytest
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
@@ -18,6 +20,7 @@ from moorage.edge.http.takeover import MAX_READ, ClientProtocol, _unbuffered, de
 from moorage.edge.http.upgrade import MAX_EARLY, UpgradeRequest, parse_query
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_HUB, UNKNOWN_SID
+from tests.support.certificates import Authority
 from tests.support.http_port import UPGRADE, Listener, Port
 from tests.support.rawhttp import HttpConnection, request_bytes
 from tests.support.rawws import CLOSE, PING, PONG, TEXT, Frame, WebSocket, frame
@@ -308,6 +311,37 @@ async def test_a_connection_that_is_closing_can_be_accepted(port: Port) -> None:
         request.accept(listener, max_frame=1000)
         await listener.until(lambda: "disconnected" in listener.told)
         assert listener.told[0] == "connected"
+
+
+async def test_a_tls_connection_that_has_just_been_lost_can_be_accepted(port: Port, tmp_path: Path) -> None:
+    """uvloop has told nobody of the end yet, and has no socket any more."""
+    authority = Authority(tmp_path)
+    pair = authority.make()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.cert, pair.key)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(port.acceptor, "127.0.0.1", 0, ssl=context)
+    trusted = ssl.create_default_context(cafile=authority.file)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=trusted)
+    writer.write(request_bytes("GET", "/ws", UPGRADE))
+    async with asyncio.timeout(10):
+        request = await port.upgrades.get()
+    listener, accepted = Listener(), loop.create_future()
+
+    def accept_when_lost() -> None:
+        if request._transport.get_extra_info("socket") is not None:
+            loop.call_soon(accept_when_lost)
+            return
+        request.accept(listener, max_frame=1000)
+        accepted.set_result(None)
+
+    accept_when_lost()
+    writer.transport.abort()
+    async with asyncio.timeout(10):
+        await accepted
+    await listener.until(lambda: "disconnected" in listener.told)
+    assert listener.told == ["connected", "disconnected"]
+    server.close()
 
 
 async def test_a_client_that_leaves_before_the_answer_is_reported_once(port: Port) -> None:

@@ -84,7 +84,9 @@ class BareTransport:
         """The file descriptor, on which picows sends small frames itself."""
         if self.descriptor >= 0:
             return self.descriptor
-        return int(self.real.get_extra_info("socket").fileno())
+        socket = self.real.get_extra_info("socket")
+        # uvloop has none any more for a TLS connection that has just been lost.
+        return -1 if socket is None else int(socket.fileno())
 
     def setsockopt(self, *_option: object) -> None:
         """TCP_NODELAY, which uvloop has set already."""
@@ -283,10 +285,10 @@ def take_over(
     ping: bool = False,
     subprotocol: str = "",
     extension: str = "",
-) -> None:
+) -> asyncio.BaseProtocol:
     """Answer 101 together with `first` (frames), and give the connection to `listener`. `key` is that of the
     request, `early` the data behind it. With `ping`, WebSocket pings check the peer (links only: a client has
-    Engine.IO's heartbeat)."""
+    Engine.IO's heartbeat). Returns the new protocol of the transport."""
     switching = cast(WSUpgradeResponse, _Switching(first, subprotocol, extension))
     answer = WSUpgradeResponseWithListener(switching, listener)
     # Links are few and trusted, and need large reads.
@@ -299,3 +301,4 @@ def take_over(
     # picows parses the request and keeps it, so it gets only the four headers that it checks.
     _feed(protocol, b"%b%b\r\n\r\n%b" % (_REQUEST, key, early))
     _forget_request(protocol.transport)
+    return cast(asyncio.BaseProtocol, protocol)

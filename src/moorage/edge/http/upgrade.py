@@ -42,8 +42,8 @@ class UpgradeRequest(asyncio.Protocol):
     be an HTTP status. The app server may take seconds to decide."""
 
     __slots__ = (
-        "__weakref__", "_answered", "_early", "_transport", "fields", "on_lost", "path", "query_string",
-        "relayed", "source", "target",
+        "__weakref__", "_answered", "_early", "_successor", "_transport", "fields", "on_lost", "path",
+        "query_string", "relayed", "source", "target",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,8 @@ class UpgradeRequest(asyncio.Protocol):
         self._transport = transport
         self._early = early
         self._answered = False
+        self._successor: asyncio.BaseProtocol | None = None
+        """The protocol of the connection after the 101."""
 
     def header(self, name: str) -> str:
         """The first value of a header (lower-case name), or ""."""
@@ -128,7 +130,10 @@ class UpgradeRequest(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left before the answer."""
-        if not self._answered:
+        if self._successor is not None:
+            # uvloop tells the end of a TLS connection to the protocol that it had at that moment.
+            self._successor.connection_lost(exc)
+        elif not self._answered:
             self._answered = True
             on_lost, self.on_lost = self.on_lost, None
             if on_lost is not None:
@@ -178,7 +183,7 @@ class UpgradeRequest(asyncio.Protocol):
         self._answered = True
         self.on_lost = None
         early, self._early = self._early, b""
-        take_over(
+        self._successor = take_over(
             self._transport,
             listener,
             self.header("sec-websocket-key").encode("latin-1"),
