@@ -9,6 +9,7 @@ import json
 import os
 import ssl
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from moorage.edge.http.refusals import HINT, error_body
 from moorage.edge.http.takeover import MAX_READ, ClientProtocol, _unbuffered, descriptor_of, tcp_of
 from moorage.edge.http.upgrade import MAX_EARLY, UpgradeRequest, parse_query
+from moorage.edge.relay.tunnel import Side
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_HUB, UNKNOWN_SID
 from tests.support.certificates import Authority
@@ -313,8 +315,9 @@ async def test_a_connection_that_is_closing_can_be_accepted(port: Port) -> None:
         assert listener.told[0] == "connected"
 
 
-async def test_a_tls_connection_that_has_just_been_lost_can_be_accepted(port: Port, tmp_path: Path) -> None:
-    """uvloop has told nobody of the end yet, and has no socket any more."""
+async def just_lost(port: Port, tmp_path: Path, call: Callable[[UpgradeRequest], object]) -> None:
+    """Make a call with the request of a TLS connection that is lost: uvloop has told nobody of the end yet,
+    and has no socket any more."""
     authority = Authority(tmp_path)
     pair = authority.make()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -326,22 +329,41 @@ async def test_a_tls_connection_that_has_just_been_lost_can_be_accepted(port: Po
     writer.write(request_bytes("GET", "/ws", UPGRADE))
     async with asyncio.timeout(10):
         request = await port.upgrades.get()
-    listener, accepted = Listener(), loop.create_future()
+    called = loop.create_future()
 
-    def accept_when_lost() -> None:
-        if request._transport.get_extra_info("socket") is not None:
-            loop.call_soon(accept_when_lost)
+    def call_when_lost() -> None:
+        if request.transport.get_extra_info("socket") is not None:
+            loop.call_soon(call_when_lost)
             return
-        request.accept(listener, max_frame=1000)
-        accepted.set_result(None)
+        call(request)
+        called.set_result(None)
 
-    accept_when_lost()
+    call_when_lost()
     writer.transport.abort()
     async with asyncio.timeout(10):
-        await accepted
+        await called
+    server.close()
+
+
+async def test_a_tls_connection_that_has_just_been_lost_can_be_accepted(port: Port, tmp_path: Path) -> None:
+    listener = Listener()
+    await just_lost(port, tmp_path, lambda request: request.accept(listener, max_frame=1000))
     await listener.until(lambda: "disconnected" in listener.told)
     assert listener.told == ["connected", "disconnected"]
-    server.close()
+
+
+async def test_a_tls_connection_that_has_just_been_lost_can_be_given_away(port: Port, tmp_path: Path) -> None:
+    ended = asyncio.Event()
+    side = Side(lambda _: ended.set())
+
+    def give(request: UpgradeRequest) -> None:
+        transport, _ = request.release()
+        transport.set_protocol(side)
+        request.succeed(side)
+
+    await just_lost(port, tmp_path, give)
+    async with asyncio.timeout(10):
+        await ended.wait()
 
 
 async def test_a_client_that_leaves_before_the_answer_is_reported_once(port: Port) -> None:

@@ -69,7 +69,7 @@ class UpgradeRequest(asyncio.Protocol):
         self._early = early
         self._answered = False
         self._successor: asyncio.BaseProtocol | None = None
-        """The protocol of the connection after the 101."""
+        """The protocol of the connection after the 101, or after it was given away."""
 
     def header(self, name: str) -> str:
         """The first value of a header (lower-case name), or ""."""
@@ -166,6 +166,10 @@ class UpgradeRequest(asyncio.Protocol):
         self.on_lost = None
         self._pause()
         return self._transport, self._early
+
+    def succeed(self, protocol: asyncio.BaseProtocol) -> None:
+        """The released connection has this protocol now."""
+        self._successor = protocol
 
     def accept(
         self,

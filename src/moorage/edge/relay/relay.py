@@ -204,7 +204,9 @@ class Relay:
         head = request_head("GET", request.target, request.headers, hop, upgrade=True)
         self._relayed += 1
         transport, early = request.release()
-        self._sides |= {owner, join(transport, owner, self._sides.discard)}
+        client = join(transport, owner, self._sides.discard)
+        request.succeed(client)
+        self._sides |= {owner, client}
         owner.transport.write(head + early)
 
     async def _owner(self, node: str) -> Side | None:
