@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from bench.errors import BenchError
@@ -38,29 +39,32 @@ class Cluster:
 
     name: str
     asker: Process
-    others: tuple[Process, ...]
+    other: Process
+    service: Process
+    """The service, or Redis."""
 
-    def fetch(self, number: int, expected: int) -> dict[str, float]:
-        """One `fetchSockets`: its milliseconds, and those of CPU of all processes together.
+    def fetch(self, first: int, expected: int, times: int) -> dict[str, float]:
+        """`times` times `fetchSockets`, numbered from `first`: milliseconds of one, and those of CPU of each
+        process and of all together. Garbage is collected in some of them only, so one would tell little.
 
-        Raises `BenchError` when it does not name `expected` sockets, each whole."""
-        everybody = (self.asker, *self.others)
-        for process in everybody:
+        Raises `BenchError` when one does not name `expected` sockets, each whole."""
+        everybody = {"asker": self.asker, "other": self.other, "service": self.service}
+        for process in everybody.values():
             process.settle()
-        before = sum(process.cpu() for process in everybody)
-        own = self.asker.cpu()
+        before = {name: process.cpu() for name, process in everybody.items()}
+        answers = [self._once(number, expected) for number in range(first, first + times)]
+        for process in everybody.values():
+            process.settle()
+        row = {name: (process.cpu() - before[name]) / times / 1e6 for name, process in everybody.items()}
+        times_of = {name: median([answer[name] for answer in answers]) for name in ("ms", "read")}
+        return {**row, **times_of, "cpu": sum(row.values())}
+
+    def _once(self, number: int, expected: int) -> dict[str, float]:
         self.asker.send({"fetch": number})
         answer = self.asker.wait_line(lambda line: fetched(line, number), seconds=_PATIENCE)
         if answer["sockets"] != expected:
             raise BenchError(f"{answer['sockets']:.0f} of {expected} sockets came back whole")
-        for process in everybody:
-            process.settle()
-        return {
-            "ms": answer["ms"],
-            "read": answer["read"],
-            "cpu": (sum(process.cpu() for process in everybody) - before) / 1e6,
-            "asker": (self.asker.cpu() - own) / 1e6,
-        }
+        return answer
 
 
 def fetched(line: str, number: int) -> dict[str, float] | None:
@@ -85,7 +89,7 @@ def _ours(run: Run, clients: int, name: str = MOORAGE, checkout: Path = CHECKOUT
             for n in (1, 2)
         ]
         _hold(stack, logs, address, clients)
-        yield Cluster(name, apps[0], (apps[1], process))
+        yield Cluster(name, apps[0], apps[1], process)
 
 
 @contextmanager
@@ -102,7 +106,7 @@ def _native(run: Run, clients: int) -> Iterator[Cluster]:
             address = Address(int(str(process.wait_line(ready_facts)["port"])), "/socket.io/")
             _hold(stack, logs, address, clients // 2)
             servers.append(process)
-        yield Cluster(NATIVE, servers[0], (servers[1], redis))
+        yield Cluster(NATIVE, servers[0], servers[1], redis)
 
 
 def _hold(stack: ExitStack, logs: Path, address: Address, clients: int) -> None:
@@ -139,7 +143,7 @@ def _starts(run: Run) -> Mapping[str, Callable[[Run, int], AbstractContextManage
 def fetch_sockets(run: Run) -> list[Figure]:
     """(j) All sockets of a namespace: ids, rooms, handshake and data."""
     clients = run.plan.fetch_clients
-    rounds = Rounds()
+    first, later = Rounds(), Rounds()
     for _ in range(run.plan.fetch_starts):
         with ExitStack() as stack:
             clusters = []
@@ -147,24 +151,32 @@ def fetch_sockets(run: Run) -> list[Figure]:
                 if name in run.starts:
                     with run.caught("j", name):
                         clusters.append(stack.enter_context(start(run, clients)))
-            _alternate(run, rounds, clusters)
+            _alternate(run, first, later, clusters)
     what = f"fetchSockets, Node.js, {clients:,} sockets of 2 app servers"
     return [
-        Figure("j", what, "ms", rounds.of("ms"), (Bar(0.25, NATIVE),)),
-        Figure("j", "the same, and every field of every socket read", "ms", rounds.of("read")),
-        Figure("j", "its CPU, all processes together", "ms", rounds.of("cpu")),
-        Figure("j", "its CPU, the process that asks", "ms", rounds.of("asker")),
+        Figure("j", what, "ms", later.of("ms"), (Bar(0.25, NATIVE),)),
+        Figure("j", "the same, and every field of every socket read", "ms", later.of("read")),
+        Figure("j", "its CPU, all processes together", "ms", later.of("cpu")),
+        Figure("j", "its CPU, the app server that asks", "ms", later.of("asker")),
+        Figure("j", "its CPU, the other app server", "ms", later.of("other")),
+        Figure("j", "its CPU, the service (native: Redis)", "ms", later.of("service")),
+        Figure("j", "the first one after the connects, CPU, all together", "ms", first.of("cpu")),
+        Figure("j", "the first one after the connects, CPU, the service", "ms", first.of("service")),
     ]
 
 
-def _alternate(run: Run, rounds: Rounds, clusters: list[Cluster]) -> None:
-    """Like `Run.alternate`, with two warm-up rounds, because the first answers grow the heaps."""
-    for number in range(1, run.plan.fetch_rounds + 3):
+def _alternate(run: Run, first: Rounds, later: Rounds, clusters: list[Cluster]) -> None:
+    """Like `Run.alternate`. The first fetch is kept apart. It and two windows are warm-up, because the first
+    answers grow the heaps."""
+    times, expected = run.plan.fetch_times, run.plan.fetch_clients
+    for number in range(run.plan.fetch_rounds + 3):
         clusters.reverse()
         for cluster in tuple(clusters):
             clusters.remove(cluster)
             with run.caught("j", cluster.name):
-                row = cluster.fetch(number, run.plan.fetch_clients)
+                row = cluster.fetch(1 + number * times, expected, times if number else 1)
                 clusters.append(cluster)
-                if number > 2:
-                    rounds.add(cluster.name, row)
+                if number == 0:
+                    first.add(cluster.name, row)
+                elif number > 2:
+                    later.add(cluster.name, row)

@@ -28,7 +28,10 @@ class Plan:
     """(e): connects of a round, and rounds: they range over a factor of two."""
     app_clients: int
     app_ticks: int
-    """(f): clients, and broadcasts of a round."""
+    """(f), (i): clients, and broadcasts of a round."""
+    app_starts: int
+    app_rounds: int
+    """(i): starts of all processes, and rounds after each start."""
     slow_windows: int
     """Slow client: windows of broadcasts in each of the two phases without it."""
     slow_event: int
@@ -49,8 +52,9 @@ class Plan:
     fetch_clients: int
     fetch_starts: int
     fetch_rounds: int
-    """(j): sockets, starts of all processes, and fetches after each start. The same program differs
-    by up to a fifth from start to start."""
+    fetch_times: int
+    """(j): sockets, starts of all processes, windows after each start, and fetches of a window. The same
+    program differs by up to a fifth from start to start."""
     jitter_clients: int
     jitter_messages: int
     jitter_cuts: float
@@ -97,6 +101,8 @@ FULL = Plan(
     connect_rounds=11,
     app_clients=5000,
     app_ticks=10,
+    app_starts=2,
+    app_rounds=8,
     slow_windows=25,
     slow_event=2000,
     short_rounds=15,
@@ -107,8 +113,9 @@ FULL = Plan(
     publishes=20_000,
     killed_clients=20_000,
     fetch_clients=10_000,
-    fetch_starts=4,
-    fetch_rounds=8,
+    fetch_starts=5,
+    fetch_rounds=6,
+    fetch_times=4,
     jitter_clients=2000,
     jitter_messages=120,
     jitter_cuts=15.0,
@@ -140,6 +147,8 @@ QUICK = Plan(
     connect_rounds=1,
     app_clients=300,
     app_ticks=5,
+    app_starts=1,
+    app_rounds=1,
     slow_windows=4,
     slow_event=16_000,
     short_rounds=1,
@@ -152,6 +161,7 @@ QUICK = Plan(
     fetch_clients=300,
     fetch_starts=1,
     fetch_rounds=1,
+    fetch_times=2,
     jitter_clients=50,
     jitter_messages=20,
     jitter_cuts=5.0,
