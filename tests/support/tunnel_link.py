@@ -56,6 +56,8 @@ class TunnelLink:
         """Acknowledge batches automatically."""
         self.up = False
         """Set once the link is greeted and unacknowledged batches are repeated; new frames may be sent."""
+        self.recovery = 0
+        """For how many milliseconds clients may be away."""
         self.port: int | None = None
         """Connect to this port instead of the service's."""
         self.clients: dict[int, v1.Open] = {}
@@ -86,7 +88,9 @@ class TunnelLink:
             compression=None,
             **other_way,
         )
-        hello = v1.AppHello(v1.REVISION, "test", session, self.inc.received, self.inc.window)
+        hello = v1.AppHello(
+            v1.REVISION, "test", session, self.inc.received, self.inc.window, recovery=self.recovery
+        )
         await self.socket.send(v1.encode_batch(0, 0, [v1.encode_frame(hello)]))
         answer = v1.decode_from_service(await self._recv()).frames[0]
         assert isinstance(answer, v1.ServiceHello)

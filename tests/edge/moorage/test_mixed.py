@@ -67,6 +67,44 @@ async def test_emits_reach_clients_of_both(fleet: Fleet) -> None:
         assert [await client.text(), await client.text()] == ["42[1]", "42[2]"]
 
 
+async def test_emits_of_the_other_dialect_while_a_client_is_away(service: MoorageProcess, hub: str) -> None:
+    """Its socket gets them when it comes back, once and in order, as those of any app server."""
+    ours = TunnelLink(service, hub, "ours")
+    ours.recovery = 60_000
+    path = clients(hub)
+    async with (
+        AppServer(service, hub, "azure") as azure,
+        await WebSocket.session(service.url, path) as azure_client,
+        ours,
+    ):
+        await connected(azure_client)
+        async with await WebSocket.session(service.url, path) as client:
+            await client.send("40")
+            first = json.loads((await client.text())[2:])
+            number = (await ours.next(v1.Open)).client
+            await ours.ask(lambda ref: v1.Enter(ref, number, "/", ("r",)), v1.Done)
+            await azure.send_all('42["had"]', f"'{namespace_group('/')}' in groups")
+            offset = json.loads((await client.text())[2:])[-1]
+        assert (await ours.next(v1.Closed)).client == number
+        await ours.say(v1.Save("/", first["sid"], b"{}"))
+        r, other = (f"'{room_group('/', name)}' in groups" for name in ("r", "other"))
+        await azure.send_all('42["to all",1]', f"'{namespace_group('/')}' in groups")
+        await azure.send_all('42["not for it"]', other)
+        await azure.send_all('42["to its room",2]', f"{r} and not ({other})")
+        await azure.send_all('42["not for it"]', f"'{namespace_group('/')}' in groups and not ({r})")
+        await azure.send_all('451-["binary",{"_placeholder":true,"num":0}]\x1ebAAE=', r)
+        async with await WebSocket.session(service.url, path) as client:
+            await client.send("40" + json.dumps({"pid": first["pid"], "offset": offset}))
+            asked = await ours.next(v1.Recover)
+            assert (asked.sid, asked.rooms) == (first["sid"], ("r",))
+            await ours.say(v1.Packet(asked.client, b'40{"sid":"%b"}' % asked.sid.encode()))
+            assert json.loads((await client.text())[2:]) == {"sid": first["sid"], "pid": first["pid"]}
+            for event in (["to all", 1], ["to its room", 2]):
+                assert json.loads((await client.text())[2:])[:-1] == event
+            assert json.loads((await client.text())[4:])[:-1] == ["binary", {"_placeholder": True, "num": 0}]
+            assert await client.binary() == b"\0\1"
+
+
 async def test_a_room_of_both(fleet: Fleet) -> None:
     assert await fleet.azure.join(fleet.azure_client.sid, room_group("/", "r")) == 200
     await fleet.ours.say(v1.Enter(0, fleet.number, "/", ("r",)))

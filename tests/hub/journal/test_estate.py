@@ -8,7 +8,7 @@ from moorage.hub.commands import execute
 from moorage.hub.journal import scribe
 from moorage.hub.journal.pages import Pages
 from moorage.hub.journal.scribe import REPEAT_SECONDS
-from moorage.hub.recovery.causes import DROPPED
+from moorage.hub.recovery.causes import DROPPED, OFFSET
 from moorage.hub.recovery.moves import SEEN_SECONDS, Expected, Gifts, Given
 from moorage.hub.turns import finished
 from moorage.wire.commands import Invoke, LeaveGroups, Selection, Send
@@ -16,7 +16,7 @@ from moorage.wire.groups import room_group
 from moorage.wire.recovery.journal import Away, Changed, Entry, Linked, encode, encode_page
 from moorage.wire.recovery.moving import Asked, Denied, Offered, Take, Taken
 from tests.hub.fakes import HUB, RecordingAnswers
-from tests.hub.journal.loss import INSTANCE, Keeper, moves
+from tests.hub.journal.loss import INSTANCE, Keeper, emit, moves
 from tests.hub.recovery.stage import ROOT, refused, room
 
 
@@ -294,3 +294,21 @@ def test_how_long_an_emit_is_known_to_be_carried_out(
     client.save(b"")
     client.come_back()
     assert [event[2] for event in client.events] == events
+
+
+def test_an_offset_that_was_given_while_nothing_could_be_stored(lost: Keeper, heir: Keeper) -> None:
+    """Positions of the lost node's log that its journal does not have are used again for what is handed
+    over. A client must not be thought to have got that."""
+    client, other = lost.client(), lost.client()
+    lost.emit(ROOT, b'42["stored",1]')
+    other.read()
+    lost.world.store.works = False
+    lost.emit(ROOT, b'42["taken, and not stored",2]')
+    client.read()
+    heir.inherit(lost, settle=False)
+    heir.heirs.hand_over("lost", HUB, emit(ROOT, b'42["handed over",3]', 3))
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 3)
+    client.stage = heir
+    client.save(b"")
+    client.come_back(answer=False)
+    assert refused(heir) == {OFFSET: 1}

@@ -25,6 +25,7 @@ from moorage.hub.turns import Job
 from moorage.wire.commands import Found, Send
 from moorage.wire.recovery import journal as wire
 from moorage.wire.recovery.moving import Segment
+from moorage.wire.recovery.offsets import parse_offset
 
 STEP_ENTRIES: Final = 250
 """Number of entries that are carried out in one step: about a millisecond."""
@@ -79,6 +80,9 @@ class HubEstate:
         self._clients: dict[int, set[str]] = {}
         """The `pid`s of a client's sockets, by its number on the link of its app server. Packets for a client
         that was away may have been on their way."""
+        self._stored = 0
+        """The last position that the journal has. What is handed over has later ones, and so may have what
+        clients got while nothing could be stored: those offsets are unknown."""
         self._ghosts: dict[str, _Ghost] = {}
         self._sendings: dict[int, Sending] = {}
         self._privates: dict[str, str] = {}
@@ -220,6 +224,7 @@ class HubEstate:
     def settle(self, now: float) -> None:
         """The node is lost: all its clients are away."""
         self.recovery.now = now
+        self._stored = self.recovery.log.position
         # Emits of others may come in another order than their numbers: large ones are sent on at their end.
         self.executed = {source: self._done[source] for source in self.instances & self._done.keys()}
         self._times.clear()
@@ -285,6 +290,9 @@ class HubEstate:
             return None
         if whole:
             return start_of(self.recovery.log, track)
+        place = None if offset is None else parse_offset(offset)
+        if place is not None and place.epoch == self.epoch and place.position > self._stored:
+            return None
         return position_of(self.recovery.log, track, offset)
 
     def since(self, pid: str) -> int:

@@ -132,7 +132,7 @@ def test_events_that_have_left_are_swept_out_behind_old_ones_that_stay() -> None
     assert positions(log, "busy") == list(range(12_601, 14_101))
 
 
-def test_a_million_events_for_one_room_are_bounded() -> None:
+def test_very_many_events_for_one_room_are_bounded() -> None:
     log = make(room_events=100)
     for _ in range(100_000):
         put(log, "a")
