@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
+from moorage import logs
 from moorage.app.folder_lock import FolderLock
 from moorage.cluster.nats import server
 from moorage.cluster.recovery.lost_nodes import Journals
@@ -20,8 +21,13 @@ from moorage.hub.node import Node
 from moorage.hub.settings import HubSettings
 from moorage.wire.errors import UsageError
 
+COMPLETE: Final = "complete"
+"""Name of a file in the folder of a single node that is there while everything can be stored. Without it, the
+next start does not go on with the sockets: something may be missing in what is stored."""
 KEPT_LONGER: Final = 180.0
 """Seconds for which a journal is kept, beyond the longest time that a client may be away."""
+
+log: Final = logs.get("recovery")
 
 
 class Store(Journals, journal.Store, Protocol):
@@ -56,6 +62,7 @@ class RecoveryStore:
         self._lock: FolderLock | None = None
         self.store: Store | None = None
         self._alone = config.recovery.store == "file"
+        self._complete = Path()
         if config.recovery.store == "memory":
             return
         longest = max([each.recovery_max_disconnection for each in (HubSettings(), *config.hubs.values())])
@@ -78,10 +85,24 @@ class RecoveryStore:
             cluster = replace(cluster, nats_url=(self._server.url,))
         await self.store.start(cluster)
         if self._alone:
-            await self._router.recovery.restart()
+            self._complete = folder / COMPLETE
+            await self._router.recovery.restart(complete=self._complete.exists())
+            self._note(True)
+            assert self._node.keeping is not None
+            self._node.keeping.journal.changed = self._note
+
+    def _note(self, up: bool) -> None:
+        """A full disk does not keep the file from being deleted."""
+        try:
+            self._complete.touch() if up else self._complete.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("whether everything is stored cannot be noted", reason=str(error))
 
     async def stop(self) -> None:
         """Keep what a single node has stored for its next start."""
+        if self._node.keeping is not None:
+            # Nothing leaves any more, so what cannot be stored from now on is no loss.
+            self._node.keeping.journal.changed = bool
         if self.store is not None:
             await self.store.stop(forget=not self._alone)
         if self._server is not None:

@@ -248,7 +248,9 @@ class Router:
     def beat(self, body: Beat) -> None:
         """Tell all other nodes that this one is there, or that it ends."""
         if isinstance(body, messages.Alive):
-            body = replace(body, clock=self._node.clock())
+            keeping = self._node.keeping
+            unstored = keeping is not None and keeping.journal.down
+            body = replace(body, clock=self._node.clock(), unstored=unstored)
             self.streams.beat(messages.encode(Envelope(self._own, body)))
         else:
             self.tell_all(body)
@@ -335,7 +337,7 @@ class Router:
         if isinstance(envelope.body, messages.Alive):
             self.membership.alive(node, envelope.body, self._node.clock())
             if node in self.peers:
-                self.recovery.heard(node, envelope.body.clock)
+                self.recovery.heard(node, envelope.body.clock, unstored=envelope.body.unstored)
         else:
             self.streams.bad_message(GARBAGE)
 

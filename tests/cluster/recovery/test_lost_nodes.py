@@ -9,6 +9,10 @@ import pytest
 
 from moorage.cluster.recovery.lost_nodes import LostNodes, StoreError, heir_of
 from moorage.hub.journal.heirs import HAND_OVER_SECONDS
+from moorage.hub.journal.journal import AGAIN
+from moorage.wire.cluster.messages import Alive
+from tests.cluster.recovery.keepers import LOST, Keepers
+from tests.cluster.recovery.keepers import heir as heir_of_lost
 from tests.hub.fakes import HUB
 from tests.hub.journal.loss import INSTANCE, Keeper
 from tests.hub.recovery.stage import ROOT
@@ -100,6 +104,31 @@ async def test_pages_that_cannot_be_read(bad: bytes) -> None:
     assert heir.heirs.was_unread("lost")
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_node_that_could_not_store_anything(again: bool) -> None:
+    """What its clients got since is in no journal. `again`: it stores again."""
+    lost, heir = Keeper(), Heir()
+    lost.client()
+    heir.journals.pages["lost"] = lost.pages
+    heir.lost.heard("lost", unstored=True)
+    if again:
+        heir.lost.heard("lost", unstored=False)
+    heir.lost.remove("lost")
+    await heir.read()
+    assert heir.heirs.was_unread("lost") is not again
+    assert heir.heirs.waits("lost") is again
+
+
+async def test_a_restart_after_a_time_without_the_store() -> None:
+    """What is stored is not used, and not at the next restart either."""
+    lost, heir = Keeper(), Heir()
+    lost.client()
+    heir.journals.pages = {"a": lost.pages}
+    assert await heir.lost.restart(complete=False) == ["a"]
+    assert heir.heirs.was_unread("a")
+    assert await heir.lost.restart() == []
+
+
 async def test_a_store_that_is_gone() -> None:
     heir = Heir()
     heir.journals.fails = True
@@ -127,3 +156,29 @@ async def test_an_app_server_that_does_not_hand_over(caplog: pytest.LogCaptureFi
     heir.tick(HAND_OVER_SECONDS + 0.1)
     assert not heir.heirs.waits("lost")
     assert "an app server has not handed over in time" in caplog.text
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_others_are_told_at_once_that_a_node_cannot_store_anything(again: bool) -> None:
+    """It is lost before its next heartbeat. One of its clients was away and lacks an event that no journal
+    has, so none of them is resumed; unless the node stores again."""
+    keepers = Keepers()
+    for world, router in zip(keepers.nodes.worlds, keepers.nodes.routers, strict=True):
+        router.join(Alive(world.incarnation))
+    keepers.settle()
+    client = keepers.client(0)
+    keepers.emit(0, 1)
+    client.read()
+    keepers.stores[LOST].works = False
+    client.lose()
+    keepers.emit(0, 2)
+    if again:
+        keepers.stores[LOST].works = True
+        keepers.nodes.worlds[0].now += AGAIN
+        keepers.nodes.worlds[0].node.tick(keepers.nodes.worlds[0].now)
+        keepers.settle()
+    await keepers.lose(1, 2)
+    heirs = keepers.nodes.worlds[heir_of_lost()].node.keeping.heirs  # type: ignore[union-attr]
+    assert heirs.was_unread(LOST) is not again
+    keepers.come_back(client, heir_of_lost(), answer=False)
+    assert keepers.refused(heir_of_lost()) == {"dropped" if again else "unstored": 1}

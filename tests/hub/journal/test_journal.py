@@ -60,12 +60,13 @@ def test_entries_are_stored_in_pages(alone: Alone) -> None:
 def test_a_store_that_fails_holds_nobody_up(alone: Alone) -> None:
     journal = alone.journal
     alone.store.works = False
+    journal.changed = lambda up: alone.events.append("up" if up else "down")
     journal.add(Ended("e", "a"))
     alone.cut()
     journal.add(Ended("e", "b"))
     journal.after(lambda: alone.events.append("waited"))
     alone.store.answer()
-    assert (journal.down, alone.events) == (True, ["waited", "done"])
+    assert (journal.down, alone.events) == (True, ["down", "waited", "done"])
     journal.add(Ended("e", "c"))
     journal.after(lambda: alone.events.append("at once"))
     assert alone.events[-1] == "at once"
@@ -82,7 +83,8 @@ def test_a_store_that_fails_holds_nobody_up(alone: Alone) -> None:
     journal.tick(alone.now)
     assert len(alone.store.waiting) == 1
     alone.store.answer()
-    assert (journal.down, alone.events[-1]) == (False, "describe")
+    assert (journal.down, alone.events[-2:]) == (False, ["describe", "up"])
+    assert alone.events.count("down") == 1
     # The number tells that something is missing.
     assert [decode_page(page).number for page in alone.store.pages] == [5]
 

@@ -236,6 +236,10 @@ class Membership:
     def _silence(self, node: str) -> float:
         return MISSED * max(INTERVAL, self._last[node].interval)
 
+    def tell(self, now: float) -> None:
+        """Send a heartbeat at once, because something that it tells has changed."""
+        self._beat(now)
+
     def _beat(self, now: float, *, new: bool = False) -> None:
         # An older node expects a heartbeat each second.
         large = self.count > LARGE and all(beat.interval for beat in self._last.values())

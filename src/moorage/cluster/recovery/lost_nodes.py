@@ -61,12 +61,20 @@ class LostNodes:
         """Nodes that were lost a moment ago, and when."""
         self._heirs_of: dict[str, str] = {}
         """The heirs of lost nodes, this one among them; the latest loss last."""
+        self._unstored: set[str] = set()
+        """Nodes that cannot store anything. What happens there is in no journal."""
         heirs.is_alive = lambda node: node in peers()
         heirs.forsaken = _forsaken
         heirs.work = self._work.add
 
+    def heard(self, node: str, *, unstored: bool) -> None:
+        """A heartbeat of a node has arrived."""
+        (self._unstored.add if unstored else self._unstored.discard)(node)
+
     def remove(self, node: str) -> None:
         """A node is gone."""
+        unstored = node in self._unstored
+        self._unstored.discard(node)
         self._recent[node] = asyncio.get_running_loop().time()
         heir = heir_of(node, (self._own, *self._peers()))
         self._heirs_of.pop(node, None)
@@ -75,6 +83,9 @@ class LostNodes:
             del self._heirs_of[next(iter(self._heirs_of))]
         if heir == self._own:
             self.heirs.expect(node)
+            if unstored:
+                self._refuse(node)
+                return
             task = asyncio.get_running_loop().create_task(self._take_over(node))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -91,9 +102,15 @@ class LostNodes:
         self._recent = {node: when for node, when in self._recent.items() if when > old}
         return list(self._recent)
 
-    async def restart(self) -> list[str]:
-        """This node was alone, and has started again: it goes on with what it had before. Returns its former
-        incarnations."""
+    def _refuse(self, node: str) -> None:
+        log.error(
+            "the sockets of a lost node cannot be recovered", node=node, reason="it could not store anything"
+        )
+        self.heirs.give_up(node, unread=True)
+
+    async def restart(self, *, complete: bool = True) -> list[str]:
+        """This node was alone, and has started again: it goes on with what it had before. Not `complete`: it
+        could not store anything at its end. Returns its former incarnations."""
         try:
             former = await self._journals.others()
         except StoreError as error:
@@ -101,10 +118,10 @@ class LostNodes:
             return []
         for node in former:
             self.heirs.expect(node)
-            await self._take_over(node)
+            await self._take_over(node, complete=complete)
         return former
 
-    async def _take_over(self, node: str) -> None:
+    async def _take_over(self, node: str, *, complete: bool = True) -> None:
         try:
             pages = await self._journals.take_over(node)
             found = Pages(pages or ())
@@ -114,6 +131,9 @@ class LostNodes:
             return
         if pages is None:
             self.heirs.give_up(node, unread=False)
+            return
+        if not complete:
+            self._refuse(node)
             return
         log.info("going on with the sockets of a lost node", node=node, pages=len(pages))
         self._work.add(self._reading(node, found))

@@ -133,11 +133,18 @@ class ClusterRecovery:
         self.late = LateEmits(self._node, keeping, self, self._own, self._names.keys())
         for kind in get_args(Lateness):
             self._cluster.handlers[kind] = self.late.take
+        keeping.journal.changed = self._journal_changed
         self.handing = Handing(self._node, keeping.heirs, self, self._own, lost.heir)
         for kind in get_args(handing.Handing):
             self._cluster.handlers[kind] = self.handing.take
         self._node.claims.elsewhere = self.fetches
         return lost
+
+    def _journal_changed(self, _up: bool) -> None:
+        membership = self._cluster.membership
+        if membership is not None:
+            # At once: from now on, things leave this node that its journal does not have.
+            membership.tell(self._node.clock())
 
     def _without_journals(self, envelope: Envelope) -> None:
         """A node with journals goes on with sockets of a lost one. This node has none, and has not kept what
@@ -148,10 +155,11 @@ class ClusterRecovery:
             found = handing.HeirFound(envelope.body.lost, envelope.body.hub, is_heir=False)
             self.tell(envelope.origin, found)
 
-    async def restart(self) -> None:
-        """This node has started again, alone: it goes on with the sockets that it had before."""
+    async def restart(self, *, complete: bool) -> None:
+        """This node has started again, alone: it goes on with the sockets that it had before. Not `complete`:
+        it could not store anything at its end."""
         assert self.fetches.lost is not None
-        for former in await self.fetches.lost.restart():
+        for former in await self.fetches.lost.restart(complete=complete):
             self._past[former] = None
 
     def leave(self) -> bool:
@@ -201,9 +209,11 @@ class ClusterRecovery:
         """True if the node of a packet's client is lost, and its heir gets the packet."""
         return self.late is not None and self.late.keeps(command)
 
-    def heard(self, node: str, clock: float) -> None:
-        """A heartbeat has arrived."""
+    def heard(self, node: str, clock: float, *, unstored: bool = False) -> None:
+        """A heartbeat has arrived. `unstored`: its node cannot store anything."""
         self.losses.heard(node, clock)
+        if self.fetches.lost is not None:
+            self.fetches.lost.heard(node, unstored=unstored)
         if self.late is not None:
             self.late.heard(node)
 

@@ -56,6 +56,9 @@ class Journal:
         self.counts = Counts()
         self.describe: Callable[[], object] = lambda: None
         """Adds entries for everything that there is."""
+        self.changed: Callable[[bool], object] = lambda up: None
+        """Called with False when the journal is down, before anything leaves that is not stored, and with
+        True when it is back."""
         self.progress: Callable[[], Iterable[Heard]] = lambda: ()
         """What is new about the messages of other nodes. Asked at the end of each page."""
         self._entries: list[bytes] = []
@@ -139,7 +142,9 @@ class Journal:
         self.counts.lost += len(self._entries)
         self._entries, self._size = [], 0
         waiting, self._after = self._after, []
-        self.down = True
+        was_down, self.down = self.down, True
+        if not was_down:
+            self.changed(False)
         self._try_at = self._clock() + AGAIN
         # A number that no page has: what is missing can be seen.
         self._number += 1
@@ -156,3 +161,4 @@ class Journal:
         if self.counts.failures == failures:
             self.down = False
             self.describe()
+            self.changed(True)

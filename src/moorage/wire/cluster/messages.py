@@ -134,6 +134,8 @@ class Alive(Fields, tag=105):
         tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=MAX_SILENT)
     ] = ()
     """Incarnations of nodes that it does not hear any more."""
+    unstored: bool = False
+    """True if it keeps a journal and cannot store anything: its heir must not use what it has stored."""
 
 
 class Goodbye(Fields, tag=106):
