@@ -190,11 +190,14 @@ def test_a_heartbeat_of_another_version_is_read() -> None:
         5.0,
         1.0,
         ["n2"],
+        True,
         "new",
         {"a": 1},
     ]
     later = decode(_pack(["n1", beat, 0])).body
-    assert later == Alive("node", False, (2, 3), "r", "http://a:1", 7, "ready", "9.0", 5.0, 1.0, ("n2",))
+    assert later == Alive(
+        "node", False, (2, 3), "r", "http://a:1", 7, "ready", "9.0", 5.0, 1.0, ("n2",), True
+    )
     assert decode(_pack(["n1", [105, "node"]])).body == Alive("node", version=(1, 5))
 
 
