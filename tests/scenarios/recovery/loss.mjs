@@ -1,7 +1,8 @@
 // App servers (their command line: the last arguments), and stock clients at the first of two nodes. That node is killed
 // while everything is being emitted to; the clients reconnect at the second one. Prints what they got.
 //
-// APPS in the environment is the number of app servers, 1 if it is missing, and IDS has their server ids.
+// APPS in the environment is the number of app servers, 1 if it is missing, and IDS has their server ids. With WAITS the
+// clients connect when something has come on stdin.
 // Arguments: URL of the first node and its process id, URL of the second node, number of clients, then the app server.
 
 import { spawn } from "node:child_process";
@@ -42,6 +43,11 @@ class App {
 
 const apps = Array.from({ length: Number(process.env.APPS ?? 1) }, (_, place) => new App(ids[place] ?? ""));
 await Promise.all(apps.map((app) => app.answer()));
+if (process.env.WAITS) {
+  console.log("ready");
+  await once(process.stdin, "data");
+  process.stdin.pause();
+}
 const tell = (order) => Promise.all(apps.map((app) => app.tell(order)));
 
 const clients = Array.from({ length: Number(count) }, (_, place) => {

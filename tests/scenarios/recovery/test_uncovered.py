@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from itertools import count
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -34,6 +36,15 @@ def server_ids(nodes: list[str], lost: str, heir: str, *, later: bool) -> tuple[
     raise AssertionError
 
 
+def wait_until_linked(admin: Admin, expected: set[tuple[str, str]]) -> None:
+    """Wait until the app servers have these sessions (server, node) and no others. A client that comes before
+    may begin at an app server that does not keep its session at the client's node."""
+    deadline = time.monotonic() + 60
+    while (found := {(row["id"], row["node"]) for row in admin.get("/apps", hub="app")["apps"]}) != expected:
+        assert time.monotonic() < deadline, (found, expected)
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("kind", "later"), [("node", False), ("aio", False), ("threads", False), ("node", True), ("aio", True)]
 )
@@ -58,14 +69,28 @@ def test_an_app_server_that_does_not_cover_the_heir(tmp_path: Path, kind: str, l
         ids = server_ids(incarnations, lost, heir, later=later)
         command = ["node", str(HERE / "loss.mjs"), nodes[0].url, str(nodes[0].pid), other.url, str(CLIENTS)]
         command += app_server(kind, home.connection_string, "")
-        environment = {**os.environ, "APPS": str(len(ids)), "IDS": ",".join(ids)}
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=150, check=False, env=environment
-        )
+        environment = {**os.environ, "APPS": str(len(ids)), "IDS": ",".join(ids), "WAITS": "1"}
+        names = {incarnation: name for name, incarnation in by_name.items()}
+        home_node = incarnations[nodes.index(home)]
+        sessions = {
+            (each, names[node])
+            for each in ids
+            for node in {home_node, *Assignment(ids, incarnations, MOST).of(each)}
+        }
+        with subprocess.Popen(
+            command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, env=environment
+        ) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+                wait_until_linked(Admin(home.url, KEY), sessions)
+                output, errors = process.communicate("go\n", timeout=150)
+            finally:
+                process.kill()
         for node in nodes[1:]:
             # Shown if the test fails.
             print("-- heir" if node is heir_process else "--", *node.lines[-20:], sep="\n")
-        check(done.stdout, done.stderr, heir_process)
+        check(output, errors, heir_process)
         assert not [
             line for node in nodes[1:] for line in node.lines if "the sockets of a lost node end" in line
         ]
