@@ -132,7 +132,7 @@ class Inspector:
             clients=server.load,
             up=server.up,
             draining=server.draining,
-            # Whoever has no link takes nothing, and is `away` for that.
+            # An app server without a link takes nothing, and is `away` for that.
             behind=server.up and server.behind,
             emit_only=server.emit_only,
             home=server.home,
