@@ -76,15 +76,21 @@ class Server:
 Run = Callable[[str], Server]
 
 
-@pytest.fixture
-def run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+def starter(folder: Path, request: pytest.FixtureRequest) -> Run:
+    """Starts servers with a configuration, which end with the test."""
+
     def start(config: str) -> Server:
-        made = Server(tmp_path, config)
+        made = Server(folder, config)
         made.server.start()
         request.addfinalizer(made.server.end)
         return made
 
     return start
+
+
+@pytest.fixture
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+    return starter(tmp_path, request)
 
 
 async def test_user_and_password(run: Run) -> None:

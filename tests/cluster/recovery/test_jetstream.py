@@ -16,7 +16,7 @@ from moorage.cluster.recovery.lost_nodes import StoreError
 from moorage.cluster.recovery.settings import StoreSettings
 from moorage.cluster.settings import ClusterSettings
 from moorage.wire.errors import UsageError
-from tests.cluster.nats.test_login import Nkey, Run, Server, with_credentials, with_tls
+from tests.cluster.nats.test_login import Nkey, Run, starter, with_credentials, with_tls
 from tests.support.nats_server import NatsServer
 
 SETTINGS = StoreSettings(store="jetstream", max_bytes=64 * 1024 * 1024)
@@ -36,15 +36,7 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 def run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
-    """Start servers with a configuration."""
-
-    def start(config: str) -> Server:
-        made = Server(tmp_path, config)
-        made.server.start()
-        request.addfinalizer(made.server.end)
-        return made
-
-    return start
+    return starter(tmp_path, request)
 
 
 class Stores:
