@@ -7,7 +7,7 @@ import math
 from moorage import logs
 from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.router import Router
-from moorage.cluster.streams.streams import CHUNK
+from moorage.cluster.streams.streams import CHUNK, REFUSED
 from moorage.edge.clients.log import ClientLog
 from moorage.edge.http.listener import ClientPort
 from moorage.edge.links import LinkAcceptor
@@ -95,7 +95,7 @@ def _cluster(router: Router, port: ClientPort, nats: NatsBroker | None) -> Clust
         streams.received,
         streams.resent,
         streams.gaps,
-        {**streams.bad, CHUNK: nats.bad},
+        {**streams.bad, CHUNK: nats.bad, REFUSED: membership.refused},
         *port.relay.counts,
         *router.forwarding.counts,
         groups=len(router.directory),

@@ -201,6 +201,7 @@ def test_a_node_of_another_version_is_refused_with_one_line(
     assert "another version" in line["event"]
     own = ".".join(map(str, VERSION))
     assert (line["name"], line["version"], line["own_version"]) == ("node b", "2.0", own)
+    assert membership.refused == 3, "each heartbeat counts"
 
 
 def test_two_nodes_may_have_one_name_and_the_log_tells(

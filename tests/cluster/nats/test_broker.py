@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import pytest
 
 from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.settings import ClusterSettings
+from tests.support.log_lines import fields
 from tests.support.nats_server import NatsServer
 
 SECONDS = 30.0
@@ -95,7 +97,9 @@ async def test_a_node_uses_another_server_when_one_fails(server: NatsServer) -> 
         await place.broker.closed()
 
 
-async def test_garbage_is_counted_and_changes_nothing(server: NatsServer) -> None:
+async def test_garbage_is_counted_and_changes_nothing(
+    server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
     async with pair(server.url, cluster="live") as (here, there):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         await reader.readline()
@@ -108,6 +112,9 @@ async def test_garbage_is_counted_and_changes_nothing(server: NatsServer) -> Non
         here.broker.send("n1", b"good")
         assert await there.next() == b"good"
         assert there.broker.bad == 6
+        # Each of the two nodes has one line for all of it.
+        events = [fields(record)["event"] for record in caplog.records if record.levelno == logging.WARNING]
+        assert events == ["chunks that no node sends were dropped"] * 2
         writer.close()
         await writer.wait_closed()
 

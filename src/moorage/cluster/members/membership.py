@@ -75,8 +75,10 @@ class Membership:
         self._nodes = nodes
         self._hearing = Hearing(incarnation)
         self._members: dict[str, Member] = {}
+        self.refused = 0
+        """Number of heartbeats of nodes that cannot be on the list."""
         self._refused: set[str] = set()
-        """Nodes that cannot be on the list, each of which has had its line in the log."""
+        """These nodes, each of which has had its line in the log."""
         self._describe = describe
         self._last: dict[str, Alive] = {}
         """The last heartbeat of each node on the list."""
@@ -177,6 +179,7 @@ class Membership:
         self._nodes.add(incarnation, beat.name, near=beat.region == self._own.region)
 
     def _refuse(self, incarnation: str, beat: Alive) -> None:
+        self.refused += 1
         if incarnation in self._refused or len(self._refused) >= MAX_NODES:
             return
         self._refused.add(incarnation)

@@ -32,6 +32,8 @@ BACK_OFF: Final = (0.1, 2.0)
 """The shortest and the longest pause between two rounds of attempts, in seconds."""
 CHUNK_SECONDS: Final = 10.0
 """A message that gets no further chunk for this time, or twice as long, is given up."""
+LOG_SECONDS: Final = 10.0
+"""Shortest time between two lines in the log about chunks that no node sends."""
 MAX_HEADS: Final = 10_000
 MIN_PAYLOAD: Final = 1024
 """Minimum bytes of a message that a server must take. Larger ones are cut, and each piece has a head."""
@@ -68,6 +70,7 @@ class NatsBroker:
         """The server that is used, or was used last. It may be shown."""
         self.bad = 0
         """Frames that no node sends."""
+        self._logged = -LOG_SECONDS
 
     @property
     def connected(self) -> bool:
@@ -176,6 +179,10 @@ class NatsBroker:
             message = self._joiner.message(frame)
         except BadFrame:
             self.bad += 1
+            now = asyncio.get_running_loop().time()
+            if now - self._logged >= LOG_SECONDS:
+                self._logged = now
+                log.warning("chunks that no node sends were dropped", chunks=self.bad)
             return
         if message is not None:
             self._receive(message)

@@ -53,6 +53,7 @@ STRANGER: Final = "stranger"
 DUPLICATE: Final = "duplicate"
 FORGED: Final = "forged"
 CHUNK: Final = "chunk"
+REFUSED: Final = "refused"
 OVERFLOW: Final = "overflow"
 
 log: Final = logs.get("cluster")
