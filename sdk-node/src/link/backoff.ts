@@ -27,7 +27,7 @@ export class Backoff {
   }
 
   /** Called when a link breaks that was up for `ms` milliseconds. After one that was up for a while, the next delay is
-   * the shortest again; one that breaks at once again and again is not tried ever faster. */
+   * the shortest again. A link that breaks at once each time is not retried faster and faster. */
   broke(ms: number): void {
     if (ms >= MAX_DELAY_IN_GRACE) this.#next = FIRST_DELAY;
   }

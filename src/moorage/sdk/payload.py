@@ -21,8 +21,8 @@ RS: Final = b"\x1e"
 EVENT: Final = 2
 ACK: Final = 3
 
-# What orjson would write without being asked and the standard library refuses: a client must not learn a date
-# format from which library happened to be used. (It also writes UUID and Enum, and has no switch for those.)
+# orjson writes dates and dataclasses by default, and the standard library refuses them. What a client gets
+# must not depend on the library in use. (orjson also writes UUID and Enum, and has no switch for those.)
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _BAD: Final = (TypeError, ValueError, OverflowError, RecursionError)
 _KEYS: Final = (str, int, float, bool, type(None))
@@ -73,8 +73,8 @@ class Codec:
             else:
                 return self._by_library(kind, namespace, data, ack_id)
         except _BAD:
-            # Binary, keys that are no strings, integers above 64 bits, halves of surrogate pairs:
-            # all of which the library knows. Or a value that nothing knows.
+            # The library encodes what orjson refuses: bytes, keys that are not strings, integers above 64
+            # bits, halves of surrogate pairs. It refuses values that have no encoding at all.
             return self._by_library(kind, namespace, data, ack_id)
         if isinstance(text, str):
             text = text.encode()

@@ -152,6 +152,6 @@ export interface Cover {
 /** A frame of a lost home session that may not have been forwarded: to be forwarded only. Revision 4. */
 export interface Again {
   readonly type: typeof Type.Again;
-  /** Or its encoded form. */
+  /** The lost frame, or its encoded form. */
   readonly frame: Emit | Ask | JoinOrLeave | Disconnect | Fetch | Uint8Array;
 }

@@ -1,5 +1,5 @@
-"""The nodes of the cluster and their app servers, for people. Any node can tell: the figures of the others
-come from their heartbeats and from their lists of app servers."""
+"""The nodes of the cluster and their app servers, for people. Any node can list them: the figures of the
+others come from their heartbeats and from their lists of app servers."""
 
 from __future__ import annotations
 

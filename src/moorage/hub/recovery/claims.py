@@ -389,11 +389,11 @@ def _nobody(connection: Connection, namespace: str, cause: str) -> None:
 
 
 def _not_here(server: AppServer, namespace: str, sid: str, data: bytes) -> None:
-    """Nobody else may have the socket."""
+    """Ignore the data: no other node may have the socket."""
 
 
 def _nothing(track: SocketTrack) -> None:
-    """Nobody needs it."""
+    """Ignore the socket."""
 
 
 def _enter(connection: Connection, namespace: str, sid: str) -> None:

@@ -148,7 +148,7 @@ class Tracer:
             self._follow(watch, indexed(hub, watch) or ())
 
     def _refresh(self, watch: Watch) -> None:
-        """Clients move from one app server to another."""
+        """Follow the clients that have moved to the watched app server."""
         for hub in self._node.hubs.values():
             if watch.in_hub(hub.name) and not watch.limited:
                 self._follow(watch, indexed(hub, watch) or ())
@@ -163,8 +163,8 @@ class Tracer:
     # -- connections --------------------------------------------------------------------------------
 
     def _follow(self, watch: Watch, connections: Iterable[Connection]) -> None:
-        """Follow these, as far as the watch may. Those that it follows already are looked at in vain, so no
-        more than twice the limit are."""
+        """Follow these connections, up to the limit of the watch. Some may be followed already, so at most
+        twice the limit are checked."""
         for connection in tuple(islice(connections, 2 * MAX_TAPS)):
             if connection in watch.followed:
                 continue
@@ -220,7 +220,7 @@ class Tracer:
             self._entries.append(entry)
 
     def _admitted(self, wanted: list[Watch], size: int, now: float) -> tuple[Watch, ...]:
-        """Those of the watches that may see a packet of `size` bytes."""
+        """The watches that may see a packet of `size` bytes."""
         found = tuple([watch for watch in wanted if watch.admits(now) and self._affords(watch, size, now)])
         if found:
             self._held += size

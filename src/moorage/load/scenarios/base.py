@@ -1,4 +1,4 @@
-"""What all scenarios share: they open their clients, run for a time, and count what became of everything."""
+"""What all scenarios share: they open their clients, run for a time, and count the results."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Scenario:
         await pause_until(self.until)
 
     async def settle(self) -> None:
-        """Wait for what is still under way, at most the plan's timeout, and count what did not come."""
+        """Wait for packets that are under way, at most the plan's timeout, and count the missing ones."""
 
     # -- the listener of the clients --------------------------------------------------------------------
 
@@ -73,7 +73,7 @@ class Scenario:
         self.tally.error("an ack that was not asked for")
 
     def event(self, client: Client, packet: bytes) -> None:
-        """Events of the application that are none of ours do no harm."""
+        """Ignore an event of the application that the tester did not ask for."""
 
     def lost(self, client: Client, reason: str) -> None:
         """The connection is gone, or there was none."""

@@ -1,6 +1,7 @@
-"""Both client managers: the own sockets, and which frame an emit or a change of rooms becomes. No I/O. The
-service keeps the rooms and sends emits to their members, so an emit is one frame, whatever its target. All
-frames go through one queue of the link: emits arrive in the order in which they were made."""
+"""What both client managers share: the process's own sockets, and the frames of emits and room changes. There
+is no I/O here. The service keeps the rooms and sends emits to their members, so an emit is one frame,
+whatever its target. All frames go through one queue of the link, so emits arrive in the order in which they
+were made."""
 
 from __future__ import annotations
 
@@ -305,7 +306,8 @@ def to_room(member: Member, payload: bytes) -> Emit:
 
 
 def _elsewhere(kind: type[Join] | type[Leave], sid: Any, namespace: str, room: Any) -> Make | None:
-    """As with the library's Redis manager nothing happens where no app server has the socket."""
+    """A request for a socket of another app server. As with the library's Redis manager, nothing happens if
+    no app server has the socket."""
     names = room_names([room])
     if not isinstance(sid, str):
         return None

@@ -22,7 +22,8 @@ from moorage.wire.recovery.offsets import make_offset, with_offset
 _FEW_DEAD: Final = 1_000
 """Maximum number of entries without a lane that may stay in the queue of all entries."""
 _SWEEP: Final = 4
-"""Entries that one new one looks at while those without a lane leave the queue. More than one, so it ends."""
+"""Number of entries that are checked for each new one while entries without a lane leave the queue. It is
+more than one, so the check reaches the end."""
 TRIM_AT_ONCE: Final = 2_000
 """Maximum number of entries, and of lanes, that one tick forgets: 3 ms of work."""
 
@@ -135,7 +136,8 @@ class DeliveryLog:
         self.bytes += size
         self.events += 1
         for _ in range(2):
-            # Two for one: forgetting keeps pace with any rate of emits, without work in large pieces.
+            # Each new entry forgets up to two old ones, so forgetting keeps pace with any rate of emits, and
+            # no step is large.
             if self._oldest.time < self._old:
                 self._forget_oldest(entry.time)
         for lane in lanes:
@@ -232,7 +234,7 @@ class DeliveryLog:
             self.floor_time = max(self.floor_time, lane.floor_time)
 
     def shrink(self) -> bool:
-        """Nobody needs it any more: forget a part. Returns True if nothing is left."""
+        """Forget a part of a log that is not needed any more. Returns True if nothing is left."""
         for _ in range(TRIM_AT_ONCE):
             if not self.events:
                 return True
@@ -287,8 +289,8 @@ class DeliveryLog:
         return found
 
     def start(self, keys: Iterable[str], after: int, confirmed: float) -> int:
-        """The first position from `after` on from which on nothing has left these lanes. Later, if everything
-        in between was recorded before the time `confirmed`."""
+        """The first position, not before `after`, behind which nothing has left these lanes. The position is
+        later if everything in between was recorded before the time `confirmed`."""
         after = max(after, self.floor)
         for key in keys:
             lane = self._lanes.get(key)
